@@ -1,0 +1,1 @@
+"""What the functions and the consumer share: rules, flows, stores, clients."""

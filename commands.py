@@ -1,0 +1,149 @@
+"""The commands of run.sh. Each hands on at once; what only one of them needs is imported in it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+
+from shared.settings import ROOT, Settings, SettingsError, load
+
+PASS_ON = {"ignore_unknown_options": True, "help_option_names": []}
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def commands() -> None:
+    """PickMyClass: tells students when a seat opens in a class section they watch."""
+
+
+def settings_or_exit(*, complete: bool) -> Settings:
+    """The settings; every problem is printed with its remedy before the command leaves with status 2."""
+    try:
+        return load(complete=complete)
+    except SettingsError as error:
+        click.echo(f"The settings need attention ({len(error.problems)}):\n{error}", err=True)
+        click.echo("Set them in the environment or in .env; .env.example explains each.", err=True)
+        sys.exit(2)
+
+
+@commands.command()
+@click.option("--tape", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="A recorded campus.")
+@click.option("--ticks", type=click.IntRange(1), help="How many half hours to play.")
+@click.option("--sections", type=click.IntRange(1, 5000), help="How many sections the simulated campus has.")
+@click.option("--seed", type=int, default=7, show_default=True, help="Which simulated campus.")
+@click.option("--term", default="2257", show_default=True, help="The term that the campus is played as.")
+def demo(tape: Path | None, ticks: int | None, sections: int | None, seed: int, term: str) -> None:
+    """Play a day on real embedded parts and compare every email with what the campus did."""
+    from local.demo import run_demo
+
+    sys.exit(run_demo(tape=tape, ticks=ticks, sections=sections, seed=seed, term=term))
+
+
+@commands.command()
+@click.option("--local", is_flag=True, help="Bring Postgres, Redis, a campus and an inbox along.")
+def up(local: bool) -> None:
+    """Serve everything until Ctrl-C."""
+    if local:
+        from local.up import run_local
+
+        sys.exit(run_local())
+    from shared.ops.supervise import run_both
+
+    settings_or_exit(complete=True)
+    sys.exit(run_both())
+
+
+@commands.command()
+def functions() -> None:
+    """Serve the HTTP functions on HOST:PORT."""
+    from shared.web.host import serve
+
+    settings = settings_or_exit(complete=False)
+    if settings.missing():
+        click.echo(f"Not set: {', '.join(settings.missing())}. What needs them answers with an error.", err=True)
+    serve(settings)
+
+
+@commands.command()
+@click.argument("name")
+@click.argument("port", type=click.IntRange(1, 65535), default=8080)
+def function(name: str, port: int) -> None:
+    """Serve one function alone, by the Functions Framework's own command line, on loopback."""
+    from shared.web.routes import ROUTES
+
+    route = next((route for route in ROUTES if route.name == name), None)
+    if route is None:
+        known = ", ".join(sorted({route.name for route in ROUTES}))
+        raise click.BadParameter(f"there is no function {name}; there are: {known}", param_hint="NAME")
+    framework = str(Path(sys.executable).with_name("functions-framework"))
+    words = ["--source", str(route.source), "--target", name, "--host", "127.0.0.1", "--port", str(port)]
+    os.execv(framework, [framework, *words])  # noqa: S606 - replaces this process, so that signals reach it
+
+
+@commands.command()
+@click.option("--replay", is_flag=True, help="Only work on what is queued: ticks, rescue and mail are another's.")
+def consumer(replay: bool) -> None:
+    """Run the Huey consumer: worker threads, scheduler, rescue and mailer."""
+    settings_or_exit(complete=True)
+    from huey_app import run_consumer
+
+    run_consumer(replay=replay)
+
+
+@commands.command()
+@click.option("--post-cutover", is_flag=True, help="Also the point of no return: run after the Workers are gone.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def migrate(post_cutover: bool, yes: bool) -> None:
+    """Apply the migrations to DATABASE_URL; a second run changes nothing."""
+    from shared.stores.migrations import MigrationError
+    from shared.stores.migrations import migrate as apply
+
+    settings = settings_or_exit(complete=False)
+    if settings.database_url is None:
+        raise click.ClickException("DATABASE_URL is not set: migrations need a session connection to Postgres.")
+    if post_cutover and not yes:
+        question = "After this the old Workers can no longer write section states. Are they switched off for good?"
+        click.confirm(question, abort=True)
+    try:
+        report = apply(settings.database_url, max_watches=settings.max_watches_per_user, post_cutover=post_cutover)
+    except MigrationError as error:
+        raise click.ClickException(str(error)) from None
+    click.echo(str(report))
+
+
+@commands.command(context_settings=PASS_ON)
+@click.argument("words", nargs=-1, type=click.UNPROCESSED)
+def ops(words: tuple[str, ...]) -> None:
+    """Look and act: status, tick, check, ownership …"""
+    from shared.ops.cli import ops as group
+
+    group(args=list(words), prog_name="run.sh ops")
+
+
+@commands.command(context_settings=PASS_ON)
+@click.argument("words", nargs=-1, type=click.UNPROCESSED)
+def test(words: tuple[str, ...]) -> None:
+    """Run the tests; arguments go to pytest."""
+    os.chdir(ROOT)
+    os.execv(sys.executable, [sys.executable, "-m", "pytest", *words])  # noqa: S606 - pytest with our own interpreter
+
+
+@commands.command()
+@click.option("--fix", is_flag=True, help="Format and mend what can be mended.")
+def check(fix: bool) -> None:
+    """Formatter, linter and strict types."""
+    steps = [
+        ["ruff", "format", *([] if fix else ["--check"]), "."],
+        ["ruff", "check", *(["--fix"] if fix else []), "."],
+        ["mypy"],
+    ]
+    failed = [step[0] for step in steps if _tool(step) != 0]
+    if failed:
+        raise click.ClickException(f"not clean: {', '.join(failed)}")
+
+
+def _tool(step: list[str]) -> int:
+    return subprocess.run([sys.executable, "-m", *step], cwd=ROOT).returncode  # noqa: S603 - our own arguments

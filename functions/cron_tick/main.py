@@ -1,0 +1,81 @@
+"""GET /api/cron: queue the sections that are due now.
+
+    curl -H "Authorization: Bearer $CRON_SECRET" localhost:8080/api/cron
+"""
+
+import time
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal
+
+import functions_framework
+from flask import Request, Response
+from pydantic import BaseModel
+from redis import RedisError
+
+from shared.core.slots import group_at
+from shared.flows.tick import LockBusyError, LockUnavailableError, TickOrder
+from shared.stores.database import DatabaseError
+from shared.web.auth import require_operator
+from shared.web.doors import door, read_query
+from shared.web.replies import ReplyError, failure, invalid_input, reply
+from shared.wiring import wiring
+
+EARLIEST = datetime(2020, 1, 1, tzinfo=UTC)
+
+
+class Query(BaseModel):
+    """`?group=` forces a group, for operators."""
+
+    group: Literal["even", "odd", "all"] | None = None
+
+
+@functions_framework.http
+@door("GET")
+def cron_tick(request: Request) -> Response:
+    """Authorise, take the lock once, queue the due half, answer how many."""
+    started, parts = time.monotonic(), wiring()
+    require_operator(request, parts.settings, "Unauthorized - this endpoint requires authentication")
+    scheduled = scheduled_time(request, parts.clock())
+    group = read_query(request, Query).group or group_at(scheduled)
+    try:
+        report = parts.ticks.run_once(TickOrder(scheduled, group, "http", worker=parts.name))
+    except LockBusyError as busy:
+        raise failure("Another cron job is already running", 409, details=str(busy), current_holder=busy.holder) from None
+    except LockUnavailableError:
+        raise failed("Lock store unavailable", 503, started, {"Retry-After": "30"}) from None
+    except DatabaseError:
+        raise failed("Database unavailable or failing; nothing is lost, try again", 500, started) from None
+    except RedisError:
+        raise failed("Queue store unavailable; nothing is lost, try again", 500, started) from None
+    body: dict[str, Any] = {"success": True}
+    if not report.enqueued + report.already_queued:
+        body["message"] = "No sections to check"
+    body |= {"sections_enqueued": report.enqueued, "stagger_group": group, "duration": since(started)}
+    return reply(body | {"already_queued": report.already_queued, "tick_id": report.tick_id})
+
+
+def scheduled_time(request: Request, now: datetime) -> datetime:
+    """When the tick was meant to run: the header `X-Cron-Scheduled-Time` (epoch ms) when sent, else `now`.
+
+    A late run still checks the right half (O28). Raises the 400 answer for anything but a believable time.
+    """
+    given = request.headers.get("X-Cron-Scheduled-Time")
+    if given is None:
+        return now
+    latest = now + timedelta(days=1)
+    if given.isascii() and given.isdecimal() and len(given) <= 15:
+        scheduled = EARLIEST + timedelta(milliseconds=int(given) - EARLIEST.timestamp() * 1000)
+        if EARLIEST <= scheduled <= latest:
+            return scheduled
+    limits = "must be whole milliseconds since 1970, between 2020-01-01 and one day ahead"
+    raise invalid_input([("X-Cron-Scheduled-Time", limits)])
+
+
+def failed(error: str, status: int, started: float, headers: dict[str, str] | None = None) -> ReplyError:
+    """An error with the time it took, as this endpoint has always reported it."""
+    return failure(error, status, headers, duration=since(started))
+
+
+def since(started: float) -> int:
+    """Whole milliseconds since `started` (monotonic)."""
+    return int((time.monotonic() - started) * 1000)

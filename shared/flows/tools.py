@@ -1,0 +1,48 @@
+"""What flows need of the stores and clients, as narrow protocols: a flow says what it uses, tests hand in less."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Protocol
+
+from shared.clients.scraper import Answer
+from shared.core.sections import Section
+from shared.stores.breaker import Permit
+from shared.stores.queue import Job, PushResult
+
+
+class Clock(Protocol):
+    """The time, aware. Handed in, so that a replay owns it from the tick to the SQL."""
+
+    def __call__(self) -> datetime: ...
+
+
+class DatabaseCalls(Protocol):
+    """The gateway: SQL functions by name. Raises `shared.stores.database.DatabaseError`."""
+
+    def call(self, function: str, **arguments: Any) -> Any: ...
+
+
+class Gate(Protocol):
+    """The breaker as a check sees it; `allow` raises when the scraper must not be asked."""
+
+    def allow(self) -> Permit: ...
+
+    def record_success(self, permit: Permit) -> None: ...
+
+    def record_failure(self, permit: Permit) -> None: ...
+
+    def return_permit(self, permit: Permit) -> None: ...
+
+
+class LooksUp(Protocol):
+    """The scraper client."""
+
+    def look_up(self, section: Section, timeout: float) -> Answer: ...
+
+
+class Pushes(Protocol):
+    """The queue as a producer sees it. Raises `redis.RedisError` when it cannot be reached."""
+
+    def push(self, jobs: Sequence[Job], now_ms: int) -> PushResult: ...

@@ -1,0 +1,99 @@
+"""Logs: JSON lines for machines, readable lines for people; one id joins tick, check, mail and request.
+
+`bind(tick_id=…, term=…, class_nbr=…)` puts words on every line of the current thread's piece of work.
+Addresses never appear: `fingerprint` gives a keyed hash, the same for the same person on every line.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import logging
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+from pythonjsonlogger.json import JsonFormatter
+
+_context: ContextVar[dict[str, Any] | None] = ContextVar("log_context", default=None)
+_ADDRESS = re.compile(r"[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+\.[A-Za-z]{2,}")
+_key = b"not configured"
+
+
+@contextmanager
+def bind(**words: Any) -> Iterator[None]:
+    """Add `words` to every log line written inside the block; `None` values are left out."""
+    token = _context.set({**(_context.get() or {}), **{name: word for name, word in words.items() if word is not None}})
+    try:
+        yield
+    finally:
+        _context.reset(token)
+
+
+def fingerprint(address: str) -> str:
+    """Twelve hex digits that stand for an address in logs, keyed so that they cannot be looked up."""
+    return hmac.new(_key, address.strip().casefold().encode(), hashlib.sha256).hexdigest()[:12]
+
+
+def configure(*, level: str, form: str, key: str) -> None:
+    """Send the project's logs to standard error. `form` is json, text or auto; `key` keys the fingerprints."""
+    global _key
+    _key = key.encode()
+    if form == "auto":
+        form = "text" if sys.stderr.isatty() else "json"
+    handler = logging.StreamHandler()
+    handler.addFilter(_Words())
+    handler.setFormatter(_Json() if form == "json" else _Text())
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level)
+    for noisy in ("httpx", "httpcore", "urllib3", "hpack", "huey"):
+        logging.getLogger(noisy).setLevel(max(logging.WARNING, root.level))
+
+
+class _Words(logging.Filter):
+    """Attach the bound words to the record, and take out any address that slipped into a message."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.words = _context.get() or {}
+        message = record.getMessage()
+        if "@" in message:
+            record.msg, record.args = _ADDRESS.sub(lambda found: f"<{fingerprint(found[0])}>", message), None
+        return True
+
+
+def _plain_extras(record: logging.LogRecord) -> dict[str, Any]:
+    """What a caller passed as `extra=`: everything that a bare record does not have."""
+    return {name: value for name, value in record.__dict__.items() if name not in _BARE and name != "words"}
+
+
+_BARE = {*logging.LogRecord("", 0, "", 0, "", (), None).__dict__, "message", "asctime", "taskName"}
+
+
+class _Json(JsonFormatter):
+    """One JSON object a line: time, level, logger, message, the bound words and the caller's extras."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "%(asctime)s %(levelname)s %(name)s %(message)s",
+            rename_fields={"asctime": "time", "levelname": "level", "name": "logger"},
+            datefmt="%Y-%m-%dT%H:%M:%S%z",
+        )
+
+    def add_fields(self, log_data: dict[str, Any], record: logging.LogRecord, message_dict: dict[str, Any]) -> None:
+        super().add_fields(log_data, record, message_dict)
+        log_data.update(log_data.pop("words", {}))
+
+
+class _Text(logging.Formatter):
+    """`12:00:01 INFO  tick begun  tick_id=… group=even`"""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)-7s %(message)s", datefmt="%H:%M:%S")
+
+    def format(self, record: logging.LogRecord) -> str:
+        words = {**getattr(record, "words", {}), **_plain_extras(record)}
+        return super().format(record) + "".join(f"  {name}={word}" for name, word in words.items())

@@ -1,0 +1,261 @@
+"""Every setting of the project: read from the environment or `.env`, here and nowhere else.
+
+`load()` reads and validates everything and reports all problems at once, each with the name of the setting and
+the remedy; a value is never repeated in a message, because it may be a secret.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo
+
+from dotenv import dotenv_values
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from shared.schedule import ScheduleError, check_schedule
+
+ROOT = Path(__file__).resolve().parent.parent
+
+_OLD_NAMES = {"NEXT_PUBLIC_SUPABASE_URL": "SUPABASE_URL", "NEXT_PUBLIC_SITE_URL": "SITE_URL"}
+"""Names of the Workers deployment that are accepted where ours is not set."""
+
+_REQUIRED = (
+    "REDIS_URL",
+    "SCRAPER_URL",
+    "SCRAPER_SECRET_TOKEN",
+    "CRON_SECRET",
+    "UNSUBSCRIBE_SIGNING_SECRET",
+    "SITE_URL",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One setting that is wrong or missing, and what to do about it."""
+
+    name: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.remedy}"
+
+
+class SettingsError(Exception):
+    """Raised by `load` with every problem found; the message lists them, one a line."""
+
+    def __init__(self, problems: list[Problem]) -> None:
+        self.problems = problems
+        super().__init__("\n".join(f"  {problem}" for problem in problems))
+
+
+def _http_url(value: str) -> str:
+    if not re.fullmatch(r"https?://[^\s/@?#]+(/[^\s?#]*)?", value):
+        raise ValueError("must be an http(s) URL without credentials, query or fragment")
+    return value.rstrip("/")
+
+
+def _redis_url(value: str) -> str:
+    if not re.fullmatch(r"(rediss?://\S+|unix://\S+)", value):
+        raise ValueError("must start with redis://, rediss:// or unix://")
+    return value
+
+
+def _postgres_url(value: str) -> str:
+    if not re.fullmatch(r"postgres(ql)?://\S+", value):
+        raise ValueError("must start with postgresql://")
+    return value
+
+
+def _cron_secret(value: str) -> str:
+    secrets = value.split(",")
+    if len(secrets) > 2 or not all(secret.strip() for secret in secrets):
+        raise ValueError("must be one secret, or two separated by a comma while rotating")
+    return value
+
+
+def _webhook_secret(value: str) -> str:
+    if not value.startswith("whsec_"):
+        raise ValueError("must start with whsec_ (copy it from Resend's webhook page)")
+    return value
+
+
+def _sender(value: str) -> str:
+    if not re.fullmatch(r"[^\r\n<>@]*<?[^\s<>@]+@[^\s<>@]+\.[^\s<>@]+>?", value):
+        raise ValueError("must be an address, or a name with an address: PickMyClass <hello@example.edu>")
+    return value
+
+
+def _prefix(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_.:-]{1,64}", value):
+        raise ValueError("must be 1 to 64 letters, digits, or any of _ . : -")
+    return value
+
+
+def _timezone(value: str) -> str:
+    try:
+        ZoneInfo(value)
+    except (OSError, ValueError) as error:
+        raise ValueError("must be a time zone name such as America/Phoenix") from error
+    return value
+
+
+def _schedule(value: str) -> str:
+    try:
+        check_schedule(value)
+    except ScheduleError as error:
+        raise ValueError(str(error)) from error
+    return value
+
+
+HttpUrl = Annotated[str, AfterValidator(_http_url)]
+Secret = Annotated[str, Field(repr=False, min_length=1)]
+
+
+class Settings(BaseModel):
+    """The validated settings; a field is named like its variable, in small letters.
+
+    `None` means not set. Descriptions are what `.env.example` says of each.
+    """
+
+    model_config = ConfigDict(frozen=True, hide_input_in_errors=True, extra="forbid")
+
+    redis_url: Annotated[str, AfterValidator(_redis_url), Field(repr=False)] | None = Field(
+        None, description="Queue, breaker and lock: redis://, or rediss:// for a hosted one."
+    )
+    supabase_url: HttpUrl | None = Field(None, description="The Supabase project's address.")
+    supabase_service_role_key: Secret | None = Field(None, description="The project's service-role key.")
+    database_url: Annotated[str, AfterValidator(_postgres_url), Field(repr=False)] | None = Field(
+        None,
+        description="Session connection to Postgres: used by migrate, and by everything without SUPABASE_URL.",
+    )
+    database_transport: Literal["auto", "supabase", "postgres"] = Field(
+        "auto",
+        description="How functions and consumer reach the database; auto is supabase when SUPABASE_URL is set.",
+    )
+    scraper_url: HttpUrl | None = Field(None, description="The scraper service.")
+    scraper_secret_token: Secret | None = Field(None, description="The scraper's token.")
+    cron_secret: Annotated[Secret, AfterValidator(_cron_secret)] | None = Field(
+        None, description="Bearer token of the operator's endpoints; two separated by a comma while rotating."
+    )
+    unsubscribe_signing_secret: Secret | None = Field(None, description="Signs the unsubscribe links.")
+    site_url: HttpUrl | None = Field(None, description="The public address; links in mail begin with it.")
+
+    resend_api_key: Secret | None = Field(None, description="Without it mail stays pending.")
+    resend_api_url: HttpUrl = Field("https://api.resend.com", description="Resend's API, or a stand-in.")
+    resend_webhook_secret: Annotated[Secret, AfterValidator(_webhook_secret)] | None = Field(
+        None, description="Verifies Resend's webhooks (whsec_...)."
+    )
+    notification_from_email: Annotated[str, AfterValidator(_sender)] | None = Field(
+        None, description="The sender; required with a Resend key."
+    )
+    unsubscribe_legacy_secret: Secret | None = Field(
+        None, description="The old service-role key: verifies links already in inboxes, never signs."
+    )
+    supabase_jwt_secret: Secret | None = Field(None, description="Verifies users' tokens signed with HS256.")
+    site_upstream: HttpUrl | None = Field(None, description="Where the site's own pages are served (Caddy).")
+    max_watches_per_user: int = Field(10, ge=1, le=1000, description="How many sections one student may watch.")
+    workers: int = Field(4, ge=1, le=64, description="Worker threads of the consumer.")
+    worker_name: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z0-9_.-]{1,64}$",
+        description="Name of this server in the registry; default its host name.",
+    )
+    cron_schedule: Annotated[str, AfterValidator(_schedule)] = Field(
+        "0,30 * * * *", description="When the consumer ticks; must hit every half hour, or off."
+    )
+    cron_timezone: Annotated[str, AfterValidator(_timezone)] = Field(
+        "America/Phoenix", description="Time zone of the schedule and of times in mail."
+    )
+    log_format: Literal["json", "text", "auto"] = Field(
+        "auto", description="json for machines, text for people; auto is text on a terminal."
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        "INFO", description="The least level that is logged."
+    )
+    redis_prefix: Annotated[str, AfterValidator(_prefix)] = Field(
+        "pickmyclass:", description="Prefix of every Redis key."
+    )
+    host: str = Field("127.0.0.1", min_length=1, description="Address the functions listen on.")
+    port: int = Field(8080, ge=1, le=65535, description="Port the functions listen on.")
+    heartbeat_url: HttpUrl | None = Field(None, description="A dead-man service, pinged around every tick.")
+    alert_email: Annotated[str, AfterValidator(_sender)] | None = Field(
+        None, description="Whom to tell when something is wrong."
+    )
+
+    @property
+    def transport(self) -> Literal["supabase", "postgres"]:
+        """The transport in use, with "auto" resolved."""
+        if self.database_transport == "auto":
+            return "supabase" if self.supabase_url else "postgres"
+        return self.database_transport
+
+    def missing(self) -> list[str]:
+        """Names of the settings that production needs and that are not set, in the order of the documentation."""
+        names = [name for name in _REQUIRED if getattr(self, name.lower()) is None]
+        if self.transport == "supabase":
+            names += [n for n in ("SUPABASE_URL", "SUPABASE_SERVICE_ROLE_KEY") if getattr(self, n.lower()) is None]
+        elif self.database_url is None:
+            names.append("DATABASE_URL")
+        return names
+
+
+def load(
+    environ: Mapping[str, str] | None = None, env_file: Path | None = ROOT / ".env", *, complete: bool = False
+) -> Settings:
+    """Read the settings from `environ` (default: the process's) over `env_file`, and validate all of them.
+
+    With `complete` a missing required setting is a problem too; without it the functions start and their health
+    page says what is missing. Raises `SettingsError` with every problem at once. An empty value means not set.
+    """
+    raw = _gather(os.environ if environ is None else environ, env_file)
+    settings, problems = _validate(raw)
+    if settings and settings.resend_api_key and not settings.notification_from_email:
+        problems.append(
+            Problem("NOTIFICATION_FROM_EMAIL", "set the sender; without one Resend only writes to yourself")
+        )
+    if settings and complete:
+        problems += [Problem(name, f"not set; {_description(name)}") for name in settings.missing()]
+    if settings is None or problems:
+        raise SettingsError(problems)
+    return settings
+
+
+def names() -> list[str]:
+    """The variables' names, in the order of the documentation."""
+    return [name.upper() for name in Settings.model_fields]
+
+
+def _gather(environ: Mapping[str, str], env_file: Path | None) -> dict[str, str]:
+    """The raw values by our names: the file first, the environment over it, old names where ours are not set."""
+    merged: dict[str, str | None] = dict(dotenv_values(env_file)) if env_file and env_file.is_file() else {}
+    merged.update(environ)
+    for old, new in _OLD_NAMES.items():
+        if merged.get(old) and not merged.get(new):
+            merged[new] = merged[old]
+    known = set(names())
+    return {name: value.strip() for name, value in merged.items() if name in known and value and value.strip()}
+
+
+def _validate(raw: Mapping[str, str]) -> tuple[Settings | None, list[Problem]]:
+    values: dict[str, Any] = {name.lower(): value for name, value in raw.items()}
+    try:
+        return Settings(**values), []
+    except ValidationError as error:
+        return None, [
+            _problem(detail["loc"], detail["msg"]) for detail in error.errors(include_input=False, include_url=False)
+        ]
+
+
+def _problem(location: tuple[int | str, ...], message: str) -> Problem:
+    name = str(location[0]).upper() if location else "settings"
+    return Problem(name, message.removeprefix("Value error, "))
+
+
+def _description(name: str) -> str:
+    text = Settings.model_fields[name.lower()].description or ""
+    return text[:1].lower() + text[1:].rstrip(".")

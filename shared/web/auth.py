@@ -1,0 +1,34 @@
+"""Who asks: the operator's bearer token, compared in constant time (O13)."""
+
+from __future__ import annotations
+
+import hmac
+
+from flask import Request
+
+from shared.settings import Settings
+from shared.web.replies import failure
+
+
+def bearer_token(request: Request) -> str | None:
+    """The token of `Authorization: Bearer <token>`; the scheme word may be in any case (RFC 9110)."""
+    scheme, _, token = request.headers.get("Authorization", "").strip().partition(" ")
+    return token.strip() or None if scheme.casefold() == "bearer" else None
+
+
+def is_operator(request: Request, cron_secret: str) -> bool:
+    """Whether the caller holds one of the secrets in `cron_secret` (two, comma-separated, while rotating)."""
+    token = bearer_token(request)
+    if token is None:
+        return False
+    given = token.encode()
+    matches = [hmac.compare_digest(given, secret.strip().encode()) for secret in cron_secret.split(",")]
+    return any(matches)
+
+
+def require_operator(request: Request, settings: Settings, refusal: str = "Unauthorized") -> None:
+    """Raise the answer 500 when no secret is configured, 401 with `refusal` when the caller does not hold it."""
+    if settings.cron_secret is None:
+        raise failure("Server configuration error", 500)
+    if not is_operator(request, settings.cron_secret):
+        raise failure(refusal, 401, {"WWW-Authenticate": "Bearer"})

@@ -1,0 +1,100 @@
+"""The frame of every function: method, size, request id, and errors that give nothing away.
+
+    @functions_framework.http
+    @door("GET")
+    def health(request): ...
+
+Inside, a function reads the request, calls one flow and answers; anything it raises becomes JSON here.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import uuid
+from collections.abc import Callable
+from functools import wraps
+from typing import TypeVar
+
+from flask import Request, Response
+from pydantic import BaseModel, ValidationError
+from werkzeug.exceptions import RequestEntityTooLarge
+
+from shared.logs import bind
+from shared.settings import SettingsError
+from shared.web.replies import ReplyError, failure, invalid_input, reply
+
+log = logging.getLogger(__name__)
+
+MAX_BODY_BYTES = 64 * 1024
+_SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+Function = Callable[[Request], Response]
+Body = TypeVar("Body", bound=BaseModel)
+
+
+def door(*methods: str) -> Callable[[Function], Function]:
+    """Wrap a function: only `methods` (HEAD counts as GET), at most 64 KB of body, an id on every answer."""
+    allowed = sorted({*methods, *(["HEAD"] if "GET" in methods else [])})
+
+    def wrap(function: Function) -> Function:
+        @wraps(function)
+        def answer(request: Request) -> Response:
+            request_id = _request_id(request)
+            with bind(request_id=request_id):
+                response = _answer(function, request, allowed)
+            response.headers["X-Request-Id"] = request_id
+            return response
+
+        return answer
+
+    return wrap
+
+
+def read_json(request: Request, model: type[Body]) -> Body:
+    """The request's body as a `model`. Raises the 400 answer naming every wrong field.
+
+    A missing content type passes, a different one does not: it says that the body is something else.
+    """
+    if request.mimetype and request.mimetype != "application/json" and not request.mimetype.endswith("+json"):
+        raise invalid_input([("Content-Type", "must be application/json")])
+    try:
+        return model.model_validate_json(request.get_data())
+    except ValidationError as error:
+        raise invalid_input(_details(error)) from None
+
+
+def read_query(request: Request, model: type[Body]) -> Body:
+    """The query parameters as a `model`; raises like `read_json`."""
+    try:
+        return model.model_validate(request.args.to_dict())
+    except ValidationError as error:
+        raise invalid_input(_details(error)) from None
+
+
+def _answer(function: Function, request: Request, allowed: list[str]) -> Response:
+    try:
+        if request.method not in allowed:
+            raise failure("Method not allowed", 405, {"Allow": ", ".join(allowed)})
+        request.max_content_length = MAX_BODY_BYTES
+        request.get_data()  # read now, so that a body that is too large is refused whatever the function does
+        return function(request)
+    except ReplyError as error:
+        return reply(error.body, error.status, error.headers)
+    except RequestEntityTooLarge:
+        return reply({"success": False, "error": f"Body larger than {MAX_BODY_BYTES} bytes"}, 413)
+    except SettingsError as error:
+        log.error("settings are wrong", extra={"problems": [str(problem) for problem in error.problems]})
+        return reply({"success": False, "error": "Server configuration error"}, 500)
+    except Exception:
+        log.exception("unhandled error")
+        return reply({"success": False, "error": "Internal error"}, 500)
+
+
+def _request_id(request: Request) -> str:
+    given = request.headers.get("X-Request-Id", "")
+    return given if _SANE_ID.fullmatch(given) else uuid.uuid4().hex
+
+
+def _details(error: ValidationError) -> list[tuple[str, str]]:
+    problems = error.errors(include_input=False, include_url=False)
+    return [(".".join(str(part) for part in problem["loc"]) or "body", problem["msg"]) for problem in problems]

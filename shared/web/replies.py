@@ -1,0 +1,36 @@
+"""Answers: JSON bodies and the one error shape, so that no endpoint invents its own."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from flask import Response
+
+Headers = Mapping[str, str]
+
+
+class ReplyError(Exception):
+    """Raised inside a door to answer at once with an error; `headers` go on the answer."""
+
+    def __init__(self, status: int, body: dict[str, Any], headers: Headers | None = None) -> None:
+        super().__init__(str(body.get("error", status)))
+        self.status, self.body, self.headers = status, body, dict(headers or {})
+
+
+def reply(body: Mapping[str, Any], status: int = 200, headers: Headers | None = None) -> Response:
+    """A JSON answer, kept out of caches: everything here is about this moment or about one person."""
+    data = json.dumps(body, ensure_ascii=False, separators=(",", ":"))
+    return Response(data, status, {"Cache-Control": "no-store", **(headers or {})}, mimetype="application/json")
+
+
+def failure(error: str, status: int, headers: Headers | None = None, **more: Any) -> ReplyError:
+    """An error in the common shape: `{success: false, error, …}`."""
+    return ReplyError(status, {"success": False, "error": error, **more}, headers)
+
+
+def invalid_input(details: Sequence[tuple[str, str]]) -> ReplyError:
+    """400 with every wrong field and what is wrong with it."""
+    listed = [{"field": field, "message": message} for field, message in details]
+    return failure("Invalid input", 400, details=listed)

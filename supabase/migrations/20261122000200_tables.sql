@@ -54,9 +54,10 @@ create index section_events_by_time on pickmyclass.section_events (created_at);
 create table pickmyclass.mail_batches (
     id               uuid primary key,
     body             text,         -- the frozen request; deleted a week after it settled (addresses)
-    attempts         int not null default 0,
+    attempts         int not null default 1,
+    attempted_at     timestamptz not null default clock_timestamp(),  -- start of the latest attempt
     unknown_since    timestamptz,  -- first attempt whose outcome is unknown; null: every attempt was refused for certain
-    leased_by        text,
+    leased_by        text,         -- an attempt is under way; when the lease ends unsettled, its outcome is unknown
     leased_until     timestamptz not null,
     next_attempt_at  timestamptz not null default clock_timestamp(),
     outcome          text check (outcome in ('accepted', 'dissolved', 'dead')),  -- null: not settled
@@ -94,6 +95,7 @@ create table pickmyclass.outbox (
     alone             boolean not null default false,  -- its batch was refused as invalid: send it by itself
     attempts          int not null default 0,
     batch_id          uuid references pickmyclass.mail_batches (id) on delete set null,
+    batch_index       int,                   -- its place in the batch: Resend answers by place
     message_id        text,
     last_error        text,
     created_at        timestamptz not null default clock_timestamp(),
@@ -102,7 +104,8 @@ create table pickmyclass.outbox (
 );
 -- One event tells one watch once.
 create unique index outbox_once on pickmyclass.outbox (event_id, watch_id, notification_type);
-create index outbox_pending on pickmyclass.outbox (event_at, event_id, watched_since, watch_id) where status = 'pending';
+create index outbox_pending on pickmyclass.outbox (event_at, event_id, watched_since, watch_id)
+    where status = 'pending' and not held;
 create index outbox_by_section on pickmyclass.outbox (term, class_nbr) where status = 'pending';
 create index outbox_by_user on pickmyclass.outbox (user_id);
 create index outbox_by_batch on pickmyclass.outbox (batch_id);
@@ -114,6 +117,8 @@ create table pickmyclass.mail_hold (
     held         boolean not null default false,
     held_reason  text,
     held_at      timestamptz,
+    paused_until timestamptz,          -- Resend's rate limit: a breath, not a fault
+    failures     int not null default 0,  -- attempts in a row that brought no answer; each parks mail longer
     parked_until timestamptz,
     park_reason  text,
     parked_at    timestamptz

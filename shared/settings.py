@@ -99,7 +99,7 @@ def _prefix(value: str) -> str:
 def _timezone(value: str) -> str:
     try:
         ZoneInfo(value)
-    except (OSError, ValueError) as error:
+    except (KeyError, OSError, ValueError) as error:
         raise ValueError("must be a time zone name such as America/Phoenix") from error
     return value
 
@@ -113,7 +113,6 @@ def _schedule(value: str) -> str:
 
 
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
-Secret = Annotated[str, Field(repr=False, min_length=1)]
 
 
 class Settings(BaseModel):
@@ -124,13 +123,14 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, hide_input_in_errors=True, extra="forbid")
 
-    redis_url: Annotated[str, AfterValidator(_redis_url), Field(repr=False)] | None = Field(
-        None, description="Queue, breaker and lock: redis://, or rediss:// for a hosted one."
+    redis_url: Annotated[str, AfterValidator(_redis_url)] | None = Field(
+        None, repr=False, description="Queue, breaker and lock: redis://, or rediss:// for a hosted one."
     )
     supabase_url: HttpUrl | None = Field(None, description="The Supabase project's address.")
-    supabase_service_role_key: Secret | None = Field(None, description="The project's service-role key.")
-    database_url: Annotated[str, AfterValidator(_postgres_url), Field(repr=False)] | None = Field(
+    supabase_service_role_key: str | None = Field(None, repr=False, description="The project's service-role key.")
+    database_url: Annotated[str, AfterValidator(_postgres_url)] | None = Field(
         None,
+        repr=False,
         description="Session connection to Postgres: used by migrate, and by everything without SUPABASE_URL.",
     )
     database_transport: Literal["auto", "supabase", "postgres"] = Field(
@@ -138,25 +138,27 @@ class Settings(BaseModel):
         description="How functions and consumer reach the database; auto is supabase when SUPABASE_URL is set.",
     )
     scraper_url: HttpUrl | None = Field(None, description="The scraper service.")
-    scraper_secret_token: Secret | None = Field(None, description="The scraper's token.")
-    cron_secret: Annotated[Secret, AfterValidator(_cron_secret)] | None = Field(
-        None, description="Bearer token of the operator's endpoints; two separated by a comma while rotating."
+    scraper_secret_token: str | None = Field(None, repr=False, description="The scraper's token.")
+    cron_secret: Annotated[str, AfterValidator(_cron_secret)] | None = Field(
+        None,
+        repr=False,
+        description="Bearer token of the operator's endpoints; two separated by a comma while rotating.",
     )
-    unsubscribe_signing_secret: Secret | None = Field(None, description="Signs the unsubscribe links.")
+    unsubscribe_signing_secret: str | None = Field(None, repr=False, description="Signs the unsubscribe links.")
     site_url: HttpUrl | None = Field(None, description="The public address; links in mail begin with it.")
 
-    resend_api_key: Secret | None = Field(None, description="Without it mail stays pending.")
+    resend_api_key: str | None = Field(None, repr=False, description="Without it mail stays pending.")
     resend_api_url: HttpUrl = Field("https://api.resend.com", description="Resend's API, or a stand-in.")
-    resend_webhook_secret: Annotated[Secret, AfterValidator(_webhook_secret)] | None = Field(
-        None, description="Verifies Resend's webhooks (whsec_...)."
+    resend_webhook_secret: Annotated[str, AfterValidator(_webhook_secret)] | None = Field(
+        None, repr=False, description="Verifies Resend's webhooks (whsec_...)."
     )
     notification_from_email: Annotated[str, AfterValidator(_sender)] | None = Field(
         None, description="The sender; required with a Resend key."
     )
-    unsubscribe_legacy_secret: Secret | None = Field(
-        None, description="The old service-role key: verifies links already in inboxes, never signs."
+    unsubscribe_legacy_secret: str | None = Field(
+        None, repr=False, description="The old service-role key: verifies links already in inboxes, never signs."
     )
-    supabase_jwt_secret: Secret | None = Field(None, description="Verifies users' tokens signed with HS256.")
+    supabase_jwt_secret: str | None = Field(None, repr=False, description="Verifies users' tokens signed with HS256.")
     site_upstream: HttpUrl | None = Field(None, description="Where the site's own pages are served (Caddy).")
     max_watches_per_user: int = Field(10, ge=1, le=1000, description="How many sections one student may watch.")
     workers: int = Field(4, ge=1, le=64, description="Worker threads of the consumer.")

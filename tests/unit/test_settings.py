@@ -1,0 +1,135 @@
+"""Settings: everything is validated, every problem is told at once, and nothing secret is repeated."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from shared.settings import ROOT, Settings, SettingsError, load, names
+
+GOOD = {
+    "REDIS_URL": "redis://localhost:6379",
+    "DATABASE_URL": "postgresql://localhost/pickmyclass",
+    "SCRAPER_URL": "https://scraper.example",
+    "SCRAPER_SECRET_TOKEN": "token",
+    "CRON_SECRET": "secret",
+    "UNSUBSCRIBE_SIGNING_SECRET": "signing",
+    "SITE_URL": "https://example.edu/",
+}
+
+
+def test_a_complete_environment_loads_with_the_documented_defaults() -> None:
+    settings = load(GOOD, None, complete=True)
+    assert (settings.workers, settings.port, settings.cron_schedule) == (4, 8080, "0,30 * * * *")
+    assert (settings.cron_timezone, settings.max_watches_per_user) == ("America/Phoenix", 10)
+    assert settings.redis_prefix == "pickmyclass:"
+    assert settings.site_url == "https://example.edu"
+
+
+def test_an_empty_environment_names_every_missing_setting_at_once() -> None:
+    with pytest.raises(SettingsError) as caught:
+        load({}, None, complete=True)
+    missing = {problem.name for problem in caught.value.problems}
+    assert missing == {*GOOD} - {"DATABASE_URL"} | {"DATABASE_URL"}
+
+
+def test_functions_may_start_with_settings_missing() -> None:
+    assert "CRON_SECRET" in load({}, None).missing()
+
+
+BAD = {
+    "REDIS_URL": "http://localhost",
+    "DATABASE_URL": "mysql://x",
+    "SUPABASE_URL": "project.supabase.co",
+    "SCRAPER_URL": "https://user:hunter2@scraper.example",
+    "DATABASE_TRANSPORT": "carrier-pigeon",
+    "CRON_SECRET": "a,b,c",
+    "RESEND_WEBHOOK_SECRET": "hunter2",
+    "NOTIFICATION_FROM_EMAIL": "nobody\r\nBcc: x@y.z",
+    "MAX_WATCHES_PER_USER": "0",
+    "WORKERS": "many",
+    "WORKER_NAME": "a b",
+    "CRON_SCHEDULE": "0 * * * *",
+    "CRON_TIMEZONE": "Mars/Olympus",
+    "LOG_FORMAT": "xml",
+    "LOG_LEVEL": "LOUD",
+    "REDIS_PREFIX": "no spaces",
+    "PORT": "70000",
+    "HEARTBEAT_URL": "ftp://x",
+    "ALERT_EMAIL": "nobody",
+    "SITE_URL": "example.edu",
+    "SITE_UPSTREAM": "example.edu",
+    "RESEND_API_URL": "example.edu",
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_wrong_value_is_an_error_not_a_default(name: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        load({**GOOD, name: BAD[name]}, None)
+    (problem,) = caught.value.problems
+    assert problem.name == name
+    assert problem.remedy
+
+
+def test_all_wrong_values_are_reported_together_and_none_is_repeated() -> None:
+    with pytest.raises(SettingsError) as caught:
+        load({**GOOD, **BAD}, None)
+    assert {problem.name for problem in caught.value.problems} == set(BAD)
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_key_without_a_sender_is_refused() -> None:
+    with pytest.raises(SettingsError, match="NOTIFICATION_FROM_EMAIL"):
+        load({**GOOD, "RESEND_API_KEY": "re_1"}, None)
+
+
+@pytest.mark.parametrize("schedule", ["0,30 * * * *", "*/30 * * * *", "*/10 * * * *", "5,35 * * * *", "off"])
+def test_a_schedule_that_hits_every_slot_is_accepted(schedule: str) -> None:
+    assert load({**GOOD, "CRON_SCHEDULE": schedule}, None).cron_schedule == schedule
+
+
+@pytest.mark.parametrize(
+    "schedule", ["30 * * * *", "0,30 8-20 * * *", "0,30 * * * 1-5", "0,30 * 1 * *", "x", "* * * * * *"]
+)
+def test_a_schedule_that_skips_a_slot_is_refused(schedule: str) -> None:
+    with pytest.raises(SettingsError, match="CRON_SCHEDULE"):
+        load({**GOOD, "CRON_SCHEDULE": schedule}, None)
+
+
+def test_names_of_the_old_deployment_are_accepted_where_ours_are_not_set() -> None:
+    old = {"NEXT_PUBLIC_SUPABASE_URL": "https://old.example", "NEXT_PUBLIC_SITE_URL": "https://other.example"}
+    settings = load({**GOOD, **old}, None)
+    assert settings.supabase_url == "https://old.example"
+    assert settings.site_url == "https://example.edu"
+
+
+def test_supabase_is_the_transport_when_its_address_is_set() -> None:
+    settings = load({**GOOD, "SUPABASE_URL": "https://x.example"}, None)
+    assert settings.transport == "supabase"
+    assert settings.missing() == ["SUPABASE_SERVICE_ROLE_KEY"]
+
+
+def test_the_environment_wins_over_the_file_and_empty_means_not_set(tmp_path: Path) -> None:
+    file = tmp_path / ".env"
+    file.write_text("PORT=9000\nWORKERS=2\n# a comment\nSOMETHING_ELSE=1\n")
+    settings = load({**GOOD, "PORT": "9001", "WORKERS": " "}, file)
+    assert (settings.port, settings.workers) == (9001, 4)
+
+
+def test_no_secret_is_in_the_representation_of_the_settings() -> None:
+    shown = repr(load({**GOOD, "CRON_SECRET": "hunter2", "REDIS_URL": "redis://:hunter2@h:1"}, None))
+    assert "hunter2" not in shown
+
+
+def test_the_example_file_lists_every_setting_with_its_comment_and_default() -> None:
+    text = (ROOT / ".env.example").read_text()
+    listed = re.findall(r"^#? ?([A-Z_]+)=", text, re.MULTILINE)
+    assert listed == names()
+    for name, field in Settings.model_fields.items():
+        assert f"# {field.description}" in text, name
+    example = {name: value for name, value in re.findall(r"^# ([A-Z_]+)=(.+)$", text, re.MULTILINE)}
+    for name, value in example.items():
+        field = Settings.model_fields[name.lower()]
+        if field.default is not None:
+            assert value == str(field.default), name

@@ -128,8 +128,7 @@ def test_the_example_file_lists_every_setting_with_its_comment_and_default() -> 
     assert listed == names()
     for name, field in Settings.model_fields.items():
         assert f"# {field.description}" in text, name
-    example = {name: value for name, value in re.findall(r"^# ([A-Z_]+)=(.+)$", text, re.MULTILINE)}
-    for name, value in example.items():
+    for name, value in re.findall(r"^# ([A-Z_]+)=(.+)$", text, re.MULTILINE):
         field = Settings.model_fields[name.lower()]
         if field.default is not None:
             assert value == str(field.default), name

@@ -106,6 +106,7 @@ create table pickmyclass.outbox (
 create unique index outbox_once on pickmyclass.outbox (event_id, watch_id, notification_type);
 create index outbox_pending on pickmyclass.outbox (event_at, event_id, watched_since, watch_id)
     where status = 'pending' and not held;
+create index outbox_leased on pickmyclass.outbox (leased_by, leased_until) where status = 'pending' and leased_by is not null;
 create index outbox_by_section on pickmyclass.outbox (term, class_nbr) where status = 'pending';
 create index outbox_by_user on pickmyclass.outbox (user_id);
 create index outbox_by_batch on pickmyclass.outbox (batch_id);

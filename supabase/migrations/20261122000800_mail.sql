@@ -1,0 +1,518 @@
+-- Mail: from what is owed (pickmyclass.outbox) to what Resend accepted.
+--
+-- A mailer gathers rows, writes the emails, freezes them into a batch, sends the batch and settles it:
+--   pmc_gather_mail -> pmc_freeze_batch -> (Resend) -> pmc_settle_batch
+-- Any number of mailers may do so at once. A row belongs to one of them while its lease lasts; a batch, once
+-- frozen, is sent byte for byte under one idempotency key until its outcome is known. All waiting here goes
+-- by the server's clock; the clock of a replay plays no part.
+--
+-- What the emails say is read from outbox.payload, as the commit of the check wrote it:
+--   facts                 what was seen (keys of core.sections.Facts)
+--   before                what was known before, or null
+--   observed_at           when it was seen
+--   previous_observed_at  when the section had been seen before that, or null
+
+-- ---------------------------------------------------------------------------------------------- rules
+
+-- Why this row is no longer owed, or null while it is. Asked when it is gathered and again when it is frozen.
+create function pickmyclass.why_not_owed(p_mail pickmyclass.outbox) returns text
+language sql stable set search_path = '' as $$
+    select case
+        when p_mail.notification_type = 'seat_available' and exists (
+            select from pickmyclass.section_events e
+            where e.term = p_mail.term and e.class_nbr = p_mail.class_nbr
+              and e.id > p_mail.event_id and e.kind = 'seats_filled')
+            then 'the seats were taken again before it could leave'
+        when not exists (select from auth.users u where u.id = p_mail.user_id and u.email <> '')
+            then 'the account or its address is gone'
+        when not pickmyclass.is_eligible(p_mail.user_id)
+            then 'unsubscribed, bounced, complained or disabled'
+    end
+$$;
+
+-- Whether so many full sections opened in one slot that the source is to be doubted: of the slot's checks
+-- committed so far at least twenty sections had been full, and more than 30 % of those opened.
+create function pickmyclass.is_mass_event(p_slot timestamptz) returns boolean
+language sql stable set search_path = '' as $$
+    select count(*) >= 20 and count(*) filter (where opened) > 0.3 * count(*)
+    from pickmyclass.section_checks where committed_slot = p_slot and was_full
+$$;
+
+-- Hold the seat mail of these rows' slots where a mass event is under way: all of it that is not yet frozen
+-- and that no later check has confirmed. Returns the sections whose mail was held by this call, so that they
+-- are queued once more; a section held before is not named again.
+-- Rows that another mailer has leased are left to its own freeze, which asks again.
+create function pickmyclass.hold_mass_events(p_ids bigint[], p_worker text, p_now timestamptz) returns jsonb
+language plpgsql set search_path = '' as $$
+declare
+    v_slot     timestamptz;
+    v_sections jsonb;
+    v_recheck  jsonb := '[]';
+begin
+    for v_slot in
+        select distinct o.slot from pickmyclass.outbox o
+        where o.id = any (p_ids) and o.notification_type = 'seat_available' and not o.held and not o.confirmed
+    loop
+        continue when not pickmyclass.is_mass_event(v_slot);
+        with doubtful as (
+            select o.id, o.term, o.class_nbr from pickmyclass.outbox o
+            where o.status = 'pending' and not o.held and not o.confirmed
+              and o.notification_type = 'seat_available' and o.slot = v_slot
+              and (o.leased_by is null or o.leased_by = p_worker or o.leased_until <= p_now)
+              -- A check of a later slot has looked again already.
+              and exists (select from pickmyclass.section_checks c
+                          where c.term = o.term and c.class_nbr = o.class_nbr and c.committed_slot = v_slot)
+            for update of o skip locked
+        ), named as (
+            select distinct d.term, d.class_nbr from doubtful d
+            where not exists (select from pickmyclass.outbox o
+                              where o.status = 'pending' and o.held and o.slot = v_slot
+                                and o.term = d.term and o.class_nbr = d.class_nbr)
+        ), held as (
+            update pickmyclass.outbox o set held = true, leased_by = null, leased_until = null,
+                   last_error = 'held: unusually many sections opened at once'
+            from doubtful d where o.id = d.id
+        )
+        select coalesce(jsonb_agg(jsonb_build_object('term', term, 'class_nbr', class_nbr)), '[]')
+        into v_sections from named;
+        v_recheck := v_recheck || v_sections;
+    end loop;
+    return v_recheck;
+end $$;
+
+-- Drop those of these rows that are no longer owed; their reason stays with them.
+create function pickmyclass.drop_unowed(p_ids bigint[], p_now timestamptz) returns int
+language plpgsql set search_path = '' as $$
+declare v_count int;
+begin
+    with judged as materialized (
+        select o.id, pickmyclass.why_not_owed(o) as reason
+        from pickmyclass.outbox o where o.id = any (p_ids) and o.status = 'pending'
+    )
+    update pickmyclass.outbox o
+       set status = 'dropped', last_error = j.reason, settled_at = p_now, leased_by = null, leased_until = null
+      from judged j where o.id = j.id and j.reason is not null;
+    get diagnostics v_count = row_count;
+    return v_count;
+end $$;
+
+-- Since when the outcome of a batch is unknown: since its first attempt that brought no answer, or, when a
+-- lease ended unsettled (its mailer died), since that attempt; null while every attempt was refused for certain.
+create function pickmyclass.unknown_since(p_batch pickmyclass.mail_batches) returns timestamptz
+language sql immutable set search_path = '' as $$
+    select coalesce(p_batch.unknown_since, case when p_batch.leased_by is not null then p_batch.attempted_at end)
+$$;
+
+-- Give up batches whose outcome stayed unknown for twenty hours: Resend forgets an idempotency key after
+-- twenty-four, and after that the same bytes could be sent twice.
+create function pickmyclass.bury_old_batches(p_now timestamptz) returns void
+language plpgsql set search_path = '' as $$
+declare v_batch uuid;
+begin
+    for v_batch in
+        select b.id from pickmyclass.mail_batches b
+        where b.outcome is null and b.leased_until <= p_now
+          and pickmyclass.unknown_since(b) <= p_now - interval '20 hours'
+        limit 50 for update skip locked
+    loop
+        update pickmyclass.mail_batches set outcome = 'dead', settled_at = p_now, leased_by = null
+        where id = v_batch;
+        update pickmyclass.outbox set status = 'dead', last_error = 'unknown whether sent', settled_at = p_now
+        where batch_id = v_batch and status = 'sending';
+    end loop;
+end $$;
+
+-- What a mailer needs to know of rows, in the order in which people are told.
+create function pickmyclass.mail_json(p_ids bigint[]) returns jsonb
+language sql stable set search_path = '' as $$
+    select coalesce(jsonb_agg(jsonb_build_object(
+               'id', o.id, 'event_id', o.event_id, 'user_id', o.user_id, 'email', u.email,
+               'term', o.term, 'class_nbr', o.class_nbr, 'notification_type', o.notification_type,
+               'payload', o.payload, 'event_at', o.event_at, 'tick_id', e.tick_id)
+               order by o.event_at, o.event_id, o.watched_since, o.watch_id), '[]')
+    from pickmyclass.outbox o
+    join pickmyclass.section_events e on e.id = o.event_id
+    left join auth.users u on u.id = o.user_id
+    where o.id = any (p_ids)
+$$;
+
+-- ---------------------------------------------------------------------------------------------- gather
+
+-- Take the unsettled batch that is due for another attempt, with the bytes to repeat; null when there is none.
+-- Two mailers never hold the same batch: the row is locked while its lease is taken over.
+create function pickmyclass.take_batch(p_worker text, p_now timestamptz, p_lease interval) returns jsonb
+language plpgsql set search_path = '' as $$
+declare v_batch pickmyclass.mail_batches;
+begin
+    select * into v_batch from pickmyclass.mail_batches b
+    where b.outcome is null and b.next_attempt_at <= p_now and b.leased_until <= p_now
+    order by b.next_attempt_at limit 1 for update skip locked;
+    if not found then
+        return null;
+    end if;
+    update pickmyclass.mail_batches
+       set unknown_since = pickmyclass.unknown_since(v_batch), attempts = attempts + 1, attempted_at = p_now,
+           leased_by = p_worker, leased_until = p_now + p_lease
+     where id = v_batch.id;
+    update pickmyclass.outbox set attempts = attempts + 1 where batch_id = v_batch.id and status = 'sending';
+    return jsonb_build_object(
+        'id', v_batch.id, 'body', v_batch.body, 'attempt', v_batch.attempts + 1,
+        'rows', (select jsonb_agg(jsonb_build_object(
+                     'id', o.id, 'user_id', o.user_id, 'term', o.term, 'class_nbr', o.class_nbr,
+                     'notification_type', o.notification_type, 'tick_id', e.tick_id) order by o.batch_index)
+                 from pickmyclass.outbox o join pickmyclass.section_events e on e.id = o.event_id
+                 where o.batch_id = v_batch.id));
+end $$;
+
+-- Choose and lock the next rows: the oldest event first, then who began to watch first. A row that its batch
+-- was refused for comes by itself. Rows that anybody else has locked are passed over, never waited for.
+create function pickmyclass.choose_rows(p_worker text, p_limit int, p_own_only boolean, p_now timestamptz)
+returns bigint[]
+language plpgsql set search_path = '' as $$
+declare
+    v_ids   bigint[];
+    v_alone boolean;
+begin
+    if p_own_only then
+        select array_agg(id) into v_ids from (
+            select o.id from pickmyclass.outbox o
+            where o.status = 'pending' and not o.held and o.leased_by = p_worker and o.leased_until > p_now
+            order by o.id limit p_limit for update skip locked) chosen;
+        return coalesce(v_ids, '{}');
+    end if;
+    select o.alone into v_alone from pickmyclass.outbox o
+    where o.status = 'pending' and not o.held and (o.leased_by is null or o.leased_until <= p_now)
+    order by o.event_at, o.event_id, o.watched_since, o.watch_id limit 1;
+    select array_agg(id) into v_ids from (
+        select o.id from pickmyclass.outbox o
+        where o.status = 'pending' and not o.held and (o.leased_by is null or o.leased_until <= p_now)
+          and o.alone = v_alone
+        order by o.event_at, o.event_id, o.watched_since, o.watch_id
+        limit case when v_alone then 1 else p_limit end for update skip locked) chosen;
+    return coalesce(v_ids, '{}');
+end $$;
+
+-- When something will be due that is not due now: a batch's next attempt, or the end of somebody's lease.
+create function pickmyclass.mail_due_at() returns timestamptz
+language sql stable set search_path = '' as $$
+    select least(
+        (select min(greatest(b.next_attempt_at, b.leased_until))
+           from pickmyclass.mail_batches b where b.outcome is null),
+        (select min(o.leased_until) from pickmyclass.outbox o
+          where o.status = 'pending' and o.leased_by is not null))
+$$;
+
+-- Whether a mailer that is idle should look: something is due now and the tap is open.
+create function pickmyclass.is_mail_due() returns boolean
+language sql stable set search_path = '' as $$
+    select not exists (select from pickmyclass.mail_hold h
+                       where greatest(h.parked_until, h.paused_until) > clock_timestamp())
+       and (exists (select from pickmyclass.mail_batches b
+                    where b.outcome is null and greatest(b.next_attempt_at, b.leased_until) <= clock_timestamp())
+            or exists (select from pickmyclass.outbox o, pickmyclass.mail_hold h
+                       where o.status = 'pending' and not o.held and not h.held
+                         and (o.leased_by is null or o.leased_until <= clock_timestamp())))
+$$;
+
+-- Gather what is to be sent next, leased to p_worker for p_lease_seconds.
+--   {"state": "batch", "batch": {id, body, attempt, rows}}   repeat these bytes under this key
+--   {"state": "rows", "rows": [...]}                         write these emails and freeze them; none: ask again
+--   {"state": "idle" | "held" | "paused" | "parked", "until": time or null, "reason": text or null}
+-- and always "recheck": [{term, class_nbr}], sections whose mail the mass-event guard has just held.
+-- p_own_only: nothing but rows that a commit leased to this worker (a check over HTTP sends its own mail).
+-- Race: two mailers gather at once; rows are locked and leased in one transaction, and locked ones passed over.
+create function public.pmc_gather_mail(
+    p_worker text, p_limit int default 100, p_own_only boolean default false,
+    p_lease_seconds double precision default 60
+) returns jsonb
+language plpgsql security definer set search_path = '' as $$
+declare
+    v_now     timestamptz := clock_timestamp();
+    v_lease   interval := make_interval(secs => p_lease_seconds);
+    v_hold    pickmyclass.mail_hold;
+    v_batch   jsonb;
+    v_ids     bigint[];
+    v_recheck jsonb := '[]';
+begin
+    perform pickmyclass.bury_old_batches(v_now);
+    select * into v_hold from pickmyclass.mail_hold;
+    if v_hold.parked_until > v_now then
+        return jsonb_build_object('state', 'parked', 'until', v_hold.parked_until,
+                                  'reason', v_hold.park_reason, 'recheck', v_recheck);
+    elsif v_hold.paused_until > v_now then
+        return jsonb_build_object('state', 'paused', 'until', v_hold.paused_until,
+                                  'reason', 'rate limit', 'recheck', v_recheck);
+    end if;
+    v_batch := case when not p_own_only then pickmyclass.take_batch(p_worker, v_now, v_lease) end;
+    if v_batch is not null then
+        return jsonb_build_object('state', 'batch', 'batch', v_batch, 'recheck', v_recheck);
+    elsif v_hold.held then
+        return jsonb_build_object('state', 'held', 'until', null, 'reason', v_hold.held_reason, 'recheck', v_recheck);
+    end if;
+    for v_round in 1..10 loop
+        v_ids := pickmyclass.choose_rows(p_worker, p_limit, p_own_only, v_now);
+        if v_ids = '{}' then
+            return jsonb_build_object('state', 'idle', 'until', pickmyclass.mail_due_at(), 'reason', null,
+                                      'recheck', v_recheck);
+        end if;
+        v_recheck := v_recheck || pickmyclass.hold_mass_events(v_ids, p_worker, v_now);
+        perform pickmyclass.drop_unowed(v_ids, v_now);
+        with leased as (
+            update pickmyclass.outbox o set leased_by = p_worker, leased_until = v_now + v_lease
+            where o.id = any (v_ids) and o.status = 'pending' and not o.held
+            returning o.id
+        )
+        select coalesce(array_agg(id), '{}') into v_ids from leased;
+        exit when v_ids <> '{}';
+    end loop;
+    return jsonb_build_object('state', 'rows', 'rows', pickmyclass.mail_json(v_ids), 'recheck', v_recheck);
+end $$;
+
+-- Give leased rows back unsent (a stop, or the tap was closed meanwhile): anyone may gather them at once.
+create function public.pmc_hand_back_mail(p_worker text) returns jsonb
+language plpgsql security definer set search_path = '' as $$
+declare v_count int;
+begin
+    update pickmyclass.outbox set leased_by = null, leased_until = null
+    where id in (select o.id from pickmyclass.outbox o
+                 where o.status = 'pending' and o.leased_by = p_worker for update skip locked);
+    get diagnostics v_count = row_count;
+    return jsonb_build_object('handed_back', v_count);
+end $$;
+
+-- ---------------------------------------------------------------------------------------------- freeze
+
+-- Freeze the gathered rows into one batch, leased to p_worker for its first attempt. Everything is asked once
+-- more under lock and decided for good: eligibility, address, drop, mass event.
+-- p_emails, in the order gathered: [{"id", "to", "email": JSON text}] or [{"id", "error": why it has no text}].
+-- Returns {"state": "frozen", "ids": [in the order sent], "digest": sha-256 of the body}, "empty" when nothing
+-- was left to send, or "held"; and "recheck" as the gather does. The body is "[" + the texts joined by "," + "]":
+-- the caller holds the texts already and need not be sent them back.
+-- Race: the owner unsubscribes or the seats fill between gather and freeze; both touch only rows that are still
+-- pending, so whoever locks the row first decides, and a row that somebody else has locked is left out.
+create function public.pmc_freeze_batch(
+    p_worker text, p_batch_id uuid, p_emails jsonb, p_lease_seconds double precision default 60
+) returns jsonb
+language plpgsql security definer set search_path = '' as $$
+declare
+    v_now     timestamptz := clock_timestamp();
+    v_ids     bigint[];
+    v_body    text;
+    v_recheck jsonb;
+begin
+    select b.body, (select array_agg(o.id order by o.batch_index) from pickmyclass.outbox o where o.batch_id = b.id)
+    into v_body, v_ids from pickmyclass.mail_batches b where b.id = p_batch_id;
+    if found then  -- the answer to the same call was lost on its way
+        return jsonb_build_object('state', 'frozen', 'ids', to_jsonb(v_ids), 'recheck', '[]'::jsonb,
+                                  'digest', encode(sha256(convert_to(v_body, 'UTF8')), 'hex'));
+    end if;
+    if exists (select from pickmyclass.mail_hold where held) then
+        return jsonb_build_object('state', 'held', 'recheck', '[]'::jsonb);
+    end if;
+    select array_agg(id) into v_ids from (
+        select o.id from pickmyclass.outbox o
+        where o.id in (select (m ->> 'id')::bigint from jsonb_array_elements(p_emails) m)
+          and o.status = 'pending' and not o.held and o.leased_by = p_worker
+        for update skip locked) locked;
+    v_recheck := pickmyclass.hold_mass_events(v_ids, p_worker, v_now);
+    perform pickmyclass.drop_unowed(v_ids, v_now);
+    update pickmyclass.outbox o
+       set status = 'dead', last_error = m ->> 'error', settled_at = v_now, leased_by = null, leased_until = null
+      from jsonb_array_elements(p_emails) m
+     where o.id = (m ->> 'id')::bigint and o.id = any (v_ids) and o.status = 'pending' and not o.held
+       and m ->> 'error' is not null;
+    select array_agg(o.id order by m.place), '[' || string_agg(m.email ->> 'email', ',' order by m.place) || ']'
+    into v_ids, v_body
+    from jsonb_array_elements(p_emails) with ordinality as m (email, place)
+    join pickmyclass.outbox o on o.id = (m.email ->> 'id')::bigint
+    join auth.users u on u.id = o.user_id and u.email = m.email ->> 'to'  -- a new address: gathered again
+    where o.id = any (v_ids) and o.status = 'pending' and not o.held;
+    if v_ids is null then
+        perform public.pmc_hand_back_mail(p_worker);
+        return jsonb_build_object('state', 'empty', 'recheck', v_recheck);
+    end if;
+    insert into pickmyclass.mail_batches (id, body, attempted_at, leased_by, leased_until)
+    values (p_batch_id, v_body, v_now, p_worker, v_now + make_interval(secs => p_lease_seconds));
+    update pickmyclass.outbox o
+       set status = 'sending', batch_id = p_batch_id, batch_index = k.place - 1, attempts = attempts + 1,
+           last_error = null, leased_by = null, leased_until = null
+      from unnest(v_ids) with ordinality as k (id, place) where o.id = k.id;
+    perform public.pmc_hand_back_mail(p_worker);
+    return jsonb_build_object('state', 'frozen', 'ids', to_jsonb(v_ids), 'recheck', v_recheck,
+                              'digest', encode(sha256(convert_to(v_body, 'UTF8')), 'hex'));
+end $$;
+
+-- ---------------------------------------------------------------------------------------------- settle
+
+-- Resend accepted the batch: its rows are sent, with their message ids; those it named as wrong are dead.
+create function pickmyclass.settle_accepted(p_batch_id uuid, p_outcome jsonb, p_now timestamptz) returns jsonb
+language plpgsql set search_path = '' as $$
+declare
+    v_sent int;
+    v_dead int;
+begin
+    update pickmyclass.outbox o
+       set status = 'dead', last_error = e ->> 'message', settled_at = p_now
+      from jsonb_array_elements(p_outcome -> 'errors') e
+     where o.batch_id = p_batch_id and o.status = 'sending' and o.batch_index = (e ->> 'index')::int;
+    get diagnostics v_dead = row_count;
+    update pickmyclass.outbox o
+       set status = 'sent', message_id = p_outcome -> 'message_ids' ->> o.batch_index, sent_at = p_now,
+           last_error = null
+     where o.batch_id = p_batch_id and o.status = 'sending';
+    get diagnostics v_sent = row_count;
+    update pickmyclass.mail_batches set outcome = 'accepted', settled_at = p_now, leased_by = null, last_error = null
+    where id = p_batch_id;
+    update pickmyclass.mail_hold set failures = 0 where failures <> 0;
+    return jsonb_build_object('state', 'accepted', 'sent', v_sent, 'dead', v_dead);
+end $$;
+
+-- Every attempt was refused for certain: nothing was sent, so the rows are owed as before. A batch refused as
+-- invalid is tried again row by row; a row that is invalid by itself is dead.
+create function pickmyclass.dissolve_batch(p_batch_id uuid, p_outcome jsonb, p_now timestamptz) returns jsonb
+language plpgsql set search_path = '' as $$
+declare
+    v_invalid boolean := p_outcome ->> 'reason' = 'invalid';
+    v_size    int;
+begin
+    select count(*) into v_size from pickmyclass.outbox where batch_id = p_batch_id and status = 'sending';
+    update pickmyclass.outbox
+       set status = case when v_invalid and v_size = 1 then 'dead' else 'pending' end,
+           settled_at = case when v_invalid and v_size = 1 then p_now end,
+           alone = alone or v_invalid, batch_id = null, batch_index = null, last_error = p_outcome ->> 'error'
+     where batch_id = p_batch_id and status = 'sending';
+    update pickmyclass.mail_batches
+       set outcome = 'dissolved', settled_at = p_now, leased_by = null, body = null, last_error = p_outcome ->> 'error'
+     where id = p_batch_id;
+    return jsonb_build_object('state', 'dissolved', 'sent', 0,
+                              'dead', case when v_invalid and v_size = 1 then 1 else 0 end);
+end $$;
+
+-- Close the tap as this outcome asks for: a rate limit pauses, quota and account park for as long as the
+-- caller says, no answer at all parks for longer and longer (1, 2, 4 ... 300 units).
+create function pickmyclass.close_tap(p_outcome jsonb, p_now timestamptz) returns void
+language plpgsql set search_path = '' as $$
+declare
+    v_wait interval := make_interval(secs => (p_outcome ->> 'wait_seconds')::double precision);
+    v_unit double precision := coalesce((p_outcome ->> 'unit_seconds')::double precision, 1);
+begin
+    if p_outcome ->> 'reason' = 'rate' or p_outcome ->> 'kind' = 'accepted' then
+        update pickmyclass.mail_hold set paused_until = greatest(paused_until, p_now + v_wait)
+        where v_wait is not null;
+    elsif p_outcome ->> 'reason' = 'park' then
+        update pickmyclass.mail_hold
+           set failures = 0, parked_at = p_now, park_reason = p_outcome ->> 'error', parked_until = p_now + v_wait;
+    elsif p_outcome ->> 'reason' = 'no_answer' then
+        update pickmyclass.mail_hold
+           set failures = failures + 1, parked_at = p_now, park_reason = p_outcome ->> 'error',
+               parked_until = greatest(parked_until,
+                   p_now + make_interval(secs => least(300, power(2, least(failures, 9))) * v_unit));
+    end if;
+end $$;
+
+-- Settle an attempt. p_outcome:
+--   {"kind": "accepted", "message_ids": [by place, null where refused], "errors": [{index, message}], "wait_seconds"?}
+--   {"kind": "refused", "reason": "invalid" | "rate" | "park" | "no_answer", "error", "wait_seconds"?}  for certain
+--   {"kind": "unknown", "reason": "no_answer" | "busy", "error"}       nobody knows whether it was sent
+--   and "unit_seconds": what one second of backoff lasts (a chaos run shortens it).
+-- Returns {"state": "accepted" | "dissolved" | "waiting" | "settled before", "sent", "dead", "next_attempt_at"?}.
+-- Race: a mailer that was paused past its lease answers late. An acceptance is a fact and counts from anyone; a
+-- refusal counts only from the holder of the lease, and only while no attempt's outcome is unknown.
+create function public.pmc_settle_batch(p_batch_id uuid, p_worker text, p_outcome jsonb) returns jsonb
+language plpgsql security definer set search_path = '' as $$
+declare
+    v_now   timestamptz := clock_timestamp();
+    v_batch pickmyclass.mail_batches;
+    v_until timestamptz;
+begin
+    select * into v_batch from pickmyclass.mail_batches where id = p_batch_id for update;
+    if not found or v_batch.outcome is not null then
+        return jsonb_build_object('state', 'settled before', 'sent', 0, 'dead', 0);
+    end if;
+    perform pickmyclass.close_tap(p_outcome, v_now);
+    if p_outcome ->> 'kind' = 'accepted' then
+        return pickmyclass.settle_accepted(p_batch_id, p_outcome, v_now);
+    elsif v_batch.leased_by is distinct from p_worker then
+        return jsonb_build_object('state', 'waiting', 'sent', 0, 'dead', 0);
+    elsif p_outcome ->> 'kind' = 'refused' and v_batch.unknown_since is null then
+        return pickmyclass.dissolve_batch(p_batch_id, p_outcome, v_now);
+    end if;
+    select greatest(h.parked_until, h.paused_until) into v_until from pickmyclass.mail_hold h;
+    -- 2, 4, 8 ... 900 units, each between half and whole, so that many batches do not come back together.
+    v_until := greatest(v_until, v_now + make_interval(secs =>
+        least(900, power(2, least(v_batch.attempts, 10))) * (0.5 + random() / 2)
+        * coalesce((p_outcome ->> 'unit_seconds')::double precision, 1)));
+    update pickmyclass.mail_batches
+       set unknown_since = case when p_outcome ->> 'kind' = 'unknown' then coalesce(unknown_since, attempted_at)
+                                else unknown_since end,
+           leased_by = null, leased_until = v_now, next_attempt_at = v_until, last_error = p_outcome ->> 'error'
+     where id = p_batch_id;
+    update pickmyclass.outbox set last_error = p_outcome ->> 'error'
+    where batch_id = p_batch_id and status = 'sending';
+    return jsonb_build_object('state', 'waiting', 'sent', 0, 'dead', 0, 'next_attempt_at', v_until);
+end $$;
+
+-- ---------------------------------------------------------------------------------------------- operators
+
+-- Hold all mail that is not frozen yet, until it is released.
+create function public.pmc_hold_mail(p_reason text) returns jsonb
+language plpgsql security definer set search_path = '' as $$
+begin
+    update pickmyclass.mail_hold
+       set held = true, held_reason = coalesce(nullif(p_reason, ''), 'by an operator'), held_at = clock_timestamp();
+    return jsonb_build_object('held', true,
+        'pending', (select count(*) from pickmyclass.outbox where status = 'pending'));
+end $$;
+
+-- Open the tap: what an operator or the mass-event guard holds may leave, and parking ends at once.
+create function public.pmc_release_mail() returns jsonb
+language plpgsql security definer set search_path = '' as $$
+declare v_count int;
+begin
+    update pickmyclass.mail_hold
+       set held = false, held_reason = null, held_at = null, paused_until = null, failures = 0,
+           parked_until = null, park_reason = null, parked_at = null;
+    update pickmyclass.outbox set held = false, confirmed = true, last_error = null where status = 'pending' and held;
+    get diagnostics v_count = row_count;
+    return jsonb_build_object('held', false, 'released', v_count,
+        'pending', (select count(*) from pickmyclass.outbox where status = 'pending'));
+end $$;
+
+-- Owe dead mail again: the ids given, or (null) all that certainly never left. Mail that may have been sent
+-- (it has a message id, or its outcome stayed unknown) is retried only when it is named by its id.
+create function public.pmc_retry_mail(p_ids jsonb default null) returns jsonb
+language plpgsql security definer set search_path = '' as $$
+declare v_count int;
+begin
+    update pickmyclass.outbox
+       set status = 'pending', settled_at = null, sent_at = null, message_id = null, batch_id = null,
+           batch_index = null, last_error = null, leased_by = null, leased_until = null
+     where status = 'dead'
+       and case when p_ids is null then message_id is null and last_error is distinct from 'unknown whether sent'
+                else id in (select value::bigint from jsonb_array_elements_text(p_ids)) end;
+    get diagnostics v_count = row_count;
+    return jsonb_build_object('retried', v_count);
+end $$;
+
+-- The outbox for an operator's eyes: newest first, addresses masked.
+create function public.pmc_list_mail(p_status text default 'pending', p_limit int default 50) returns jsonb
+language sql stable security definer set search_path = '' as $$
+    select jsonb_build_object(
+        'counts', (select coalesce(jsonb_object_agg(status, n), '{}')
+                   from (select status, count(*) as n from pickmyclass.outbox group by status) c),
+        'held_by_guard', (select count(*) from pickmyclass.outbox where status = 'pending' and held),
+        'tap', (select to_jsonb(h) - 'only_row' from pickmyclass.mail_hold h),
+        'mail', (select coalesce(jsonb_agg(jsonb_build_object(
+                     'id', o.id, 'event_id', o.event_id, 'term', o.term, 'class_nbr', o.class_nbr,
+                     'notification_type', o.notification_type, 'status', o.status,
+                     'recipient', left(u.email, 1) || '***@' || left(split_part(u.email, '@', 2), 1) || '***',
+                     'event_at', o.event_at, 'created_at', o.created_at, 'sent_at', o.sent_at,
+                     'attempts', o.attempts, 'held', o.held, 'alone', o.alone, 'batch_id', o.batch_id,
+                     'message_id', o.message_id, 'last_error', o.last_error) order by o.id desc), '[]')
+                 from (select * from pickmyclass.outbox
+                       where status = p_status order by id desc limit least(p_limit, 500)) o
+                 left join auth.users u on u.id = o.user_id))
+$$;
+
+select pickmyclass.lock_down();
+notify pgrst, 'reload schema';

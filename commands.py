@@ -147,3 +147,7 @@ def check(fix: bool) -> None:
 
 def _tool(step: list[str]) -> int:
     return subprocess.run([sys.executable, "-m", *step], cwd=ROOT).returncode  # noqa: S603 - our own arguments
+
+
+if __name__ == "__main__":
+    commands(prog_name="pickmyclass")

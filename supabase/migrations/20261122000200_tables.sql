@@ -1,4 +1,4 @@
--- What this project remembers (spec: data). Everything lives in a schema of its own that PostgREST does not
+-- What this project remembers. Everything lives in a schema of its own that PostgREST does not
 -- expose; the only way in are the pmc_… functions of the later files.
 
 create schema if not exists pickmyclass;
@@ -111,6 +111,8 @@ create index outbox_by_section on pickmyclass.outbox (term, class_nbr) where sta
 create index outbox_by_user on pickmyclass.outbox (user_id);
 create index outbox_by_batch on pickmyclass.outbox (batch_id);
 create index outbox_by_message on pickmyclass.outbox (message_id);
+create index outbox_by_sent on pickmyclass.outbox (sent_at) where sent_at is not null;
+create index outbox_dead on pickmyclass.outbox (settled_at) where status = 'dead';
 
 -- The hand on the mail tap: held by an operator, parked by Resend's quota or by our account.
 create table pickmyclass.mail_hold (
@@ -172,6 +174,12 @@ create table pickmyclass.terms (
     term text primary key,
     ends date not null
 );
+-- ASU's codes: 2, two digits of the year, 1 spring / 4 summer / 7 fall. A few days later than the last session of
+-- any year ended: a section checked for nothing costs little, one forgotten too early costs a seat.
+insert into pickmyclass.terms (term, ends)
+select '2' || to_char(year, 'FM00') || season.digit, make_date(2000 + year, season.month, season.day)
+from generate_series(20, 40) as year,
+     (values ('1', 5, 15), ('4', 8, 20), ('7', 12, 20)) as season (digit, month, day);
 
 create table pickmyclass.webhook_deliveries (
     svix_id     text primary key,

@@ -1,0 +1,1 @@
+"""What is remembered: Postgres, Redis, and what is kept in them."""

@@ -1,0 +1,226 @@
+"""The gateway to Postgres: SQL functions called by name, over one of two transports.
+
+`connect_supabase` goes through PostgREST with the service-role key (production), `connect_postgres` straight to
+a server (embedded parts, tests, any Postgres). Both behave alike; one contract suite runs over both.
+"""
+
+from __future__ import annotations
+
+import threading
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    import psycopg
+    import psycopg_pool
+
+    import supabase
+
+CALL_SECONDS = 15.0
+"""How long a call may take in all; hosted Supabase itself ends statements of the service role after 8 s."""
+
+_UNAVAILABLE_CLASSES = ("08", "53", "57", "58")  # connection, resources, operator, system: SQLSTATE classes
+
+
+class DatabaseError(Exception):
+    """A call failed. `code` is the SQLSTATE or PostgREST's code; the message names no host, SQL or secret."""
+
+    def __init__(self, message: str, code: str | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class DatabaseUnavailable(DatabaseError):  # noqa: N818 - it says a state, not a mistake
+    """The database could not be reached or did not answer in time. Whether the call took effect is unknown."""
+
+
+class Database(Protocol):
+    """What the rest of the program knows of the database."""
+
+    @property
+    def calls(self) -> int:
+        """Round trips made so far."""
+
+    def call(self, function: str, **arguments: Any) -> Any:
+        """Call a SQL function by its full name and return its jsonb. Dicts and lists go as jsonb, times as ISO.
+
+        Raises `DatabaseError`. Nothing is repeated here: the caller knows what may be repeated.
+        """
+
+    def close(self) -> None:
+        """Close the connections; a later call opens them again."""
+
+
+class _Counted:
+    """Counts round trips from any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._calls = 0
+
+    @property
+    def calls(self) -> int:
+        return self._calls
+
+    def _count(self) -> None:
+        with self._lock:
+            self._calls += 1
+
+
+class PostgresDatabase(_Counted):
+    """Straight to a server through a pool of sessions; safe to share between threads, also after a fork."""
+
+    def __init__(self, url: str, pool_size: int, timeout: float) -> None:
+        super().__init__()
+        self._url = url
+        self._pool_size = pool_size
+        self._timeout = timeout
+        self._pool: psycopg_pool.ConnectionPool[psycopg.Connection[Any]] | None = None
+
+    def call(self, function: str, **arguments: Any) -> Any:
+        import psycopg
+        import psycopg_pool
+        from psycopg import sql
+        from psycopg.types.json import Jsonb
+
+        statement = sql.SQL("select public.{}({})").format(
+            sql.Identifier(function),
+            sql.SQL(", ").join(
+                sql.SQL("{} => {}").format(sql.Identifier(name), sql.Placeholder()) for name in arguments
+            ),
+        )
+        values = [Jsonb(value) if isinstance(value, dict | list) else _iso(value) for value in arguments.values()]
+        self._count()
+        try:
+            with self._open_pool().connection(timeout=self._timeout) as connection:
+                row = connection.execute(statement, values).fetchone()
+        except psycopg_pool.PoolTimeout:
+            raise DatabaseUnavailable(f"{function}: no connection to the database") from None
+        except psycopg.Error as error:
+            raise _from_sqlstate(function, error.sqlstate, error.diag.message_primary) from None
+        return row[0] if row else None
+
+    def close(self) -> None:
+        with self._lock:
+            pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.close(timeout=5)
+
+    def _open_pool(self) -> psycopg_pool.ConnectionPool[psycopg.Connection[Any]]:
+        """The pool, opened at the first call, so that a process that forks first does not share sessions."""
+        import psycopg
+        import psycopg_pool
+
+        with self._lock:
+            if self._pool is None:
+                self._pool = psycopg_pool.ConnectionPool[psycopg.Connection[Any]](
+                    self._url,
+                    min_size=1,
+                    max_size=self._pool_size,
+                    open=True,
+                    timeout=self._timeout,
+                    reconnect_timeout=self._timeout,
+                    check=psycopg_pool.ConnectionPool.check_connection,
+                    kwargs={
+                        "autocommit": True,
+                        "prepare_threshold": None,  # a pooler in transaction mode knows no prepared statements
+                        "connect_timeout": max(2, int(self._timeout)),
+                        "tcp_user_timeout": int(self._timeout * 1000),
+                        "application_name": "pickmyclass",
+                    },
+                    configure=self._configure,
+                )
+            return self._pool
+
+    def _configure(self, connection: psycopg.Connection[Any]) -> None:
+        connection.execute("select set_config('statement_timeout', %s, false)", [f"{int(self._timeout * 1000)}"])
+
+
+class SupabaseDatabase(_Counted):
+    """Through PostgREST, by the supabase client, loaded at the first call (it costs a second and 44 MB)."""
+
+    def __init__(self, url: str, service_role_key: str, pool_size: int, timeout: float) -> None:
+        super().__init__()
+        self._url = url
+        self._key = service_role_key
+        self._pool_size = pool_size
+        self._timeout = timeout
+        self._client: supabase.Client | None = None
+        self._close_http: Any = None
+
+    def call(self, function: str, **arguments: Any) -> Any:
+        import httpx
+        from postgrest.exceptions import APIError
+
+        named = {name: _iso(value) for name, value in arguments.items()}
+        client = self._open_client()
+        self._count()
+        try:
+            return client.postgrest.rpc(function, named).execute().data
+        except APIError as error:
+            raise _from_postgrest(function, error.code, error.message) from None
+        except httpx.HTTPError as error:
+            raise DatabaseUnavailable(f"{function}: {type(error).__name__}") from None
+
+    def close(self) -> None:
+        with self._lock:
+            closing, self._client, self._close_http = self._close_http, None, None
+        if closing is not None:
+            closing()
+
+    def _open_client(self) -> supabase.Client:
+        """One client for all threads, over one HTTP/1.1 session: the default HTTP/2 one is not thread-safe."""
+        import httpx
+        from supabase.lib.client_options import SyncClientOptions
+
+        from supabase import create_client
+
+        with self._lock:
+            if self._client is None:
+                http = httpx.Client(
+                    http2=False,
+                    timeout=httpx.Timeout(self._timeout, connect=min(5.0, self._timeout)),
+                    limits=httpx.Limits(max_connections=self._pool_size, max_keepalive_connections=self._pool_size),
+                )
+                options = SyncClientOptions(httpx_client=http, auto_refresh_token=False, persist_session=False)
+                self._client = create_client(self._url, self._key, options=options)
+                _ = self._client.postgrest  # built at first use and without a lock: do it while we hold ours
+                self._close_http = http.close
+            return self._client
+
+
+def connect_postgres(url: str, *, pool_size: int = 6, timeout: float = CALL_SECONDS) -> PostgresDatabase:
+    """The gateway over psycopg. Connects at the first call; `timeout` (seconds) bounds every wait."""
+    return PostgresDatabase(url, pool_size, timeout)
+
+
+def connect_supabase(
+    url: str, service_role_key: str, *, pool_size: int = 6, timeout: float = CALL_SECONDS
+) -> SupabaseDatabase:
+    """The gateway over supabase-py. Connects at the first call; `timeout` (seconds) bounds every wait."""
+    return SupabaseDatabase(url, service_role_key, pool_size, timeout)
+
+
+def _iso(value: Any) -> Any:
+    return value.isoformat() if isinstance(value, datetime) else value
+
+
+def _from_sqlstate(function: str, code: str | None, said: str | None) -> DatabaseError:
+    """What the server said, for a person. Without a code the connection broke before it could say anything."""
+    if code is None or code[:2] in _UNAVAILABLE_CLASSES:
+        return DatabaseUnavailable(f"{function}: the database is not available", code)
+    return DatabaseError(f"{function}: {said or 'failed'}", code)
+
+
+def _from_postgrest(function: str, code: str | None, said: str | None) -> DatabaseError:
+    """PostgREST's errors: a SQLSTATE, its own PGRST… codes, or the bare HTTP status of something in between."""
+    code = str(code) if code is not None else None
+    if code is None or (code.startswith(("PGRST0", "5")) and not _is_sqlstate(code)):
+        return DatabaseUnavailable(f"{function}: the database is not available", code)
+    if code.startswith("PGRST") or not _is_sqlstate(code):
+        return DatabaseError(f"{function}: the data API refused the call", code)
+    return _from_sqlstate(function, code, said)
+
+
+def _is_sqlstate(code: str) -> bool:
+    return len(code) == 5 and not code.startswith("PGRST")

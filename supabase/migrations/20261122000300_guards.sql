@@ -1,0 +1,118 @@
+-- Holes of the origin, closed in the database, so that every way in meets them: old code, site, our functions.
+
+-- Whom a section belongs to: its own row of `ownership`, else the default row, else us.
+create function pickmyclass.owner_of(p_term text, p_class_nbr text) returns text
+language sql stable as $$
+    select coalesce(
+        (select o.owner from pickmyclass.ownership o where o.term = p_term and o.class_nbr = p_class_nbr),
+        (select o.owner from pickmyclass.ownership o where o.term = '' and o.class_nbr = ''),
+        'server')
+$$;
+
+-- O36, and the hand-over: the old Workers get exactly the sections that are theirs, and an error for a group that
+-- does not exist instead of everything.
+create or replace function public.get_sections_to_check(stagger_type text)
+returns table (class_nbr text, term text)
+language plpgsql stable security definer set search_path = '' as $$
+begin
+    if stagger_type is null or stagger_type not in ('even', 'odd', 'all') then
+        raise exception using errcode = '22023', message = 'stagger_type must be even, odd or all';
+    end if;
+    return query
+    select distinct w.class_nbr, w.term
+    from public.class_watches w
+    where (stagger_type = 'all' or (stagger_type = 'even') = (right(w.class_nbr, 1)::int % 2 = 0))
+      and pickmyclass.owner_of(w.term, w.class_nbr) = 'workers';
+end $$;
+
+-- O1: a claim that has expired can be taken again. Of two callers at once one waits on the other's row and then
+-- finds it fresh.
+create or replace function public.try_record_notification(
+    p_class_watch_id uuid, p_notification_type text, p_expires_hours int default 24)
+returns boolean
+language plpgsql security definer set search_path = '' as $$
+begin
+    insert into public.notifications_sent as n (class_watch_id, notification_type, sent_at, expires_at)
+    values (p_class_watch_id, p_notification_type, now(), now() + make_interval(hours => p_expires_hours))
+    on conflict (class_watch_id, notification_type)
+        do update set sent_at = excluded.sent_at, expires_at = excluded.expires_at
+        where n.expires_at <= now();
+    return found;
+end $$;
+
+-- O37: these show other people's addresses, or write for them; the old code calls them as the service.
+do $$
+declare f regprocedure;
+begin
+    for f in
+        select p.oid from pg_proc p
+        where p.pronamespace = 'public'::regnamespace and p.proname in (
+            'get_sections_to_check', 'get_watchers_for_sections', 'get_class_watchers', 'try_record_notification',
+            'get_notification_counts_by_class', 'get_notification_counts_by_user')
+    loop
+        execute format('revoke all on function %s from public, anon, authenticated', f);
+        execute format('grant execute on function %s to service_role', f);
+    end loop;
+    for f in select p.oid from pg_proc p
+             where p.pronamespace = 'public'::regnamespace and p.proname = 'user_owns_class_watch'
+    loop
+        execute format('grant execute on function %s to anon, authenticated, service_role', f);  -- policies use it
+    end loop;
+end $$;
+
+-- O38: people write their consent and whether they want mail; everything else about them is not theirs to say.
+-- Runs as the caller (not security definer), so that current_user tells who is asking.
+create function pickmyclass.guard_profile() returns trigger
+language plpgsql set search_path = '' as $$
+declare
+    theirs constant text[] := array['age_verified_at', 'agreed_to_terms_at', 'notifications_enabled',
+                                    'unsubscribed_at', 'updated_at'];
+begin
+    if current_user not in ('anon', 'authenticated') then
+        return new;
+    end if;
+    if tg_op = 'INSERT' then
+        if coalesce(new.is_admin, false) or coalesce(new.is_disabled, false) or new.disabled_at is not null
+           or coalesce(new.email_bounced, false) or new.email_bounced_at is not null
+           or coalesce(new.spam_complained, false) or new.spam_complained_at is not null then
+            raise exception using errcode = '42501', message = 'this column of a profile is not yours to write';
+        end if;
+    elsif to_jsonb(new) - theirs is distinct from to_jsonb(old) - theirs then
+        raise exception using errcode = '42501', message = 'this column of a profile is not yours to write';
+    end if;
+    return new;
+end $$;
+create trigger pickmyclass_guard_profile before insert or update on public.user_profiles
+    for each row execute function pickmyclass.guard_profile();
+
+-- O31, O39: nobody holds more watches than the limit, however they come in. The lock makes two inserts of one
+-- person take turns, so that the second counts the first.
+create function pickmyclass.guard_watch_limit() returns trigger
+language plpgsql security definer set search_path = '' as $$
+declare
+    most constant int := coalesce(
+        (select s.value::int from pickmyclass.settings s where s.key = 'max_watches'), 10);
+    held int;
+begin
+    perform pg_advisory_xact_lock(hashtextextended('pickmyclass:watches:' || new.user_id, 0));
+    select count(*) into held from public.class_watches w where w.user_id = new.user_id and w.id <> new.id;
+    if held >= most then
+        raise exception using errcode = 'PT429', message = format(  -- PostgREST answers 429
+            'Maximum watches limit reached (%s). Delete some watches to add more.', most);
+    end if;
+    return new;
+end $$;
+create trigger pickmyclass_guard_watch_limit before insert or update of user_id on public.class_watches
+    for each row execute function pickmyclass.guard_watch_limit();
+
+-- pmc_put_setting: writes one setting of the database's own rules (`max_watches`).
+create function public.pmc_put_setting(p_key text, p_value text) returns jsonb
+language plpgsql security definer set search_path = '' as $$
+begin
+    insert into pickmyclass.settings (key, value) values (p_key, p_value)
+    on conflict (key) do update set value = excluded.value;
+    return jsonb_build_object('key', p_key, 'value', p_value);
+end $$;
+
+select pickmyclass.lock_down();
+notify pgrst, 'reload schema';

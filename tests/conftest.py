@@ -1,0 +1,5 @@
+"""Fixtures that many tests share; each lives in a module of tests/support/."""
+
+pytest_plugins = [
+    "tests.support.postgres",
+]

@@ -69,16 +69,19 @@ class EmbeddedRedis:
         raise AssertionError("unreachable")
 
     def stop(self) -> None:
-        """Let it end in an orderly way, and remove what it kept on disk."""
+        """Let it end in an orderly way; `start` brings it back on the same port, empty without `appendonly`."""
         if self._child:
             stop_child(self._child, timeout=5.0)
+
+    def close(self) -> None:
+        """Stop it for good, and remove what it kept on disk."""
+        self.stop()
         if self._folder:
             self._folder.cleanup()
 
     def restart(self) -> None:
-        """Stop it and start it on the same port. Without `appendonly` it comes back empty."""
-        if self._child:
-            stop_child(self._child, timeout=5.0)
+        """Stop it and start it again."""
+        self.stop()
         self.start()
 
     def kill(self) -> None:
@@ -100,7 +103,7 @@ class EmbeddedRedis:
         return self.start()
 
     def __exit__(self, *_: object) -> None:
-        self.stop()
+        self.close()
 
     def _spawn(self) -> Child:
         if self._program is None:

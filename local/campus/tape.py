@@ -39,12 +39,14 @@ def read_tape(path: Path, limit: int | None = None) -> list[Timeline]:
         known, _, points = season[class_nbr]
         if known != section:
             raise read.error("section", f"ends in the same five digits as section {known}")
-        if points and time < points[-1][0]:
-            raise read.error("time_ms", f"is before the row above it of section {section}")
         points.append((time, values))
     if not season:
         raise TapeError(f"{path}: has no rows")
-    return [Timeline(class_nbr, course, points) for class_nbr, (_, course, points) in season.items()]
+    # Sorted, because "until the next row" speaks of time; of two rows of one moment the later in the file holds.
+    return [
+        Timeline(class_nbr, course, sorted(points, key=lambda point: point[0]))
+        for class_nbr, (_, course, points) in season.items()
+    ]
 
 
 def term_of(timelines: list[Timeline]) -> str:

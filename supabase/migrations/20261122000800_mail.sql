@@ -214,10 +214,18 @@ language sql stable set search_path = '' as $$
                          and (o.leased_by is null or o.leased_until <= clock_timestamp())))
 $$;
 
+-- The answer of a gather that has nothing to send now; the wait is told in seconds, so that the caller's clock
+-- plays no part.
+create function pickmyclass.nothing_to_send(p_state text, p_until timestamptz, p_reason text, p_recheck jsonb)
+returns jsonb language sql volatile set search_path = '' as $$
+    select jsonb_build_object('state', p_state, 'reason', p_reason, 'recheck', p_recheck, 'wait_seconds',
+        case when p_until is not null then greatest(0, extract(epoch from p_until - clock_timestamp())) end)
+$$;
+
 -- Gather what is to be sent next, leased to p_worker for p_lease_seconds.
 --   {"state": "batch", "batch": {id, body, attempt, rows}}   repeat these bytes under this key
 --   {"state": "rows", "rows": [...]}                         write these emails and freeze them; none: ask again
---   {"state": "idle" | "held" | "paused" | "parked", "until": time or null, "reason": text or null}
+--   {"state": "idle" | "held" | "paused" | "parked", "wait_seconds": until it is worth asking again, "reason"}
 -- and always "recheck": [{term, class_nbr}], sections whose mail the mass-event guard has just held.
 -- p_own_only: nothing but rows that a commit leased to this worker (a check over HTTP sends its own mail).
 -- Race: two mailers gather at once; rows are locked and leased in one transaction, and locked ones passed over.
@@ -237,23 +245,20 @@ begin
     perform pickmyclass.bury_old_batches(v_now);
     select * into v_hold from pickmyclass.mail_hold;
     if v_hold.parked_until > v_now then
-        return jsonb_build_object('state', 'parked', 'until', v_hold.parked_until,
-                                  'reason', v_hold.park_reason, 'recheck', v_recheck);
+        return pickmyclass.nothing_to_send('parked', v_hold.parked_until, v_hold.park_reason, v_recheck);
     elsif v_hold.paused_until > v_now then
-        return jsonb_build_object('state', 'paused', 'until', v_hold.paused_until,
-                                  'reason', 'rate limit', 'recheck', v_recheck);
+        return pickmyclass.nothing_to_send('paused', v_hold.paused_until, 'rate limit', v_recheck);
     end if;
     v_batch := case when not p_own_only then pickmyclass.take_batch(p_worker, v_now, v_lease) end;
     if v_batch is not null then
         return jsonb_build_object('state', 'batch', 'batch', v_batch, 'recheck', v_recheck);
     elsif v_hold.held then
-        return jsonb_build_object('state', 'held', 'until', null, 'reason', v_hold.held_reason, 'recheck', v_recheck);
+        return pickmyclass.nothing_to_send('held', pickmyclass.mail_due_at(), v_hold.held_reason, v_recheck);
     end if;
     for v_round in 1..10 loop
         v_ids := pickmyclass.choose_rows(p_worker, p_limit, p_own_only, v_now);
         if v_ids = '{}' then
-            return jsonb_build_object('state', 'idle', 'until', pickmyclass.mail_due_at(), 'reason', null,
-                                      'recheck', v_recheck);
+            return pickmyclass.nothing_to_send('idle', pickmyclass.mail_due_at(), null, v_recheck);
         end if;
         v_recheck := v_recheck || pickmyclass.hold_mass_events(v_ids, p_worker, v_now);
         perform pickmyclass.drop_unowed(v_ids, v_now);
@@ -472,7 +477,9 @@ begin
     update pickmyclass.mail_hold
        set held = false, held_reason = null, held_at = null, paused_until = null, failures = 0,
            parked_until = null, park_reason = null, parked_at = null;
-    update pickmyclass.outbox set held = false, confirmed = true, last_error = null where status = 'pending' and held;
+    -- A row that a check has locked is being confirmed or dropped by it.
+    update pickmyclass.outbox set held = false, confirmed = true, last_error = null
+    where id in (select o.id from pickmyclass.outbox o where o.status = 'pending' and o.held for update skip locked);
     get diagnostics v_count = row_count;
     return jsonb_build_object('held', false, 'released', v_count,
         'pending', (select count(*) from pickmyclass.outbox where status = 'pending'));

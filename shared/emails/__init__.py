@@ -1,0 +1,1 @@
+"""What people are told: the words, the templates, the unsubscribe tokens."""

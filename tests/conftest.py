@@ -1,5 +1,6 @@
 """Fixtures that many tests share; each lives in a module of tests/support/."""
 
 pytest_plugins = [
+    "tests.support.mail",
     "tests.support.postgres",
 ]

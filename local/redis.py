@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import IO
 
 import redis
 
@@ -30,6 +31,7 @@ class EmbeddedRedis:
         self._password = secrets.token_urlsafe(24) if password and self._program else None
         self._folder = tempfile.TemporaryDirectory(prefix="pickmyclass-redis-") if appendonly else None
         self._child: Child | None = None
+        self._words: IO[bytes] | None = None  # what the server printed
         self.port = 0
 
     @property
@@ -72,6 +74,8 @@ class EmbeddedRedis:
         """Let it end in an orderly way; `start` brings it back on the same port, empty without `appendonly`."""
         if self._child:
             stop_child(self._child, timeout=5.0)
+        if self._words:
+            self._words.close()
 
     def close(self) -> None:
         """Stop it for good, and remove what it kept on disk."""
@@ -106,13 +110,14 @@ class EmbeddedRedis:
         self.close()
 
     def _spawn(self) -> Child:
+        if self._words:
+            self._words.close()
+        self._words = output = tempfile.TemporaryFile()  # noqa: SIM115 - as long as the server
         if self._program is None:
             command = [sys.executable, "-m", "local.redis_standin", str(self.port)]
-            return start_child(command, cwd=_ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+            return start_child(command, cwd=_ROOT, stdout=output, stderr=output)
         # The settings go in by standard input: arguments could be read by every user of the machine.
-        child = start_child(
-            [self._program, "-"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-        )
+        child = start_child([self._program, "-"], stdin=subprocess.PIPE, stdout=output, stderr=output)
         assert child.stdin is not None
         with child.stdin as settings:
             settings.write(self._settings().encode())
@@ -141,10 +146,10 @@ class EmbeddedRedis:
                     return
 
     def _last_words(self) -> str:
-        assert self._child is not None
-        self._child.kill()
-        output, _ = self._child.communicate(timeout=10)
-        return output.decode(errors="replace").strip()[-1000:] or "it said nothing"
+        assert self._words is not None
+        self.kill()
+        self._words.seek(0)
+        return self._words.read().decode(errors="replace").strip()[-1000:] or "it said nothing"
 
 
 def find_server() -> str | None:

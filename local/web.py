@@ -90,7 +90,7 @@ class Server:
     def __init__(self, handler: Handler, port: int = 0) -> None:
         """Listen at once on `port` (0: any free one). Raises `OSError` when it is taken."""
         self._http = _Http(("127.0.0.1", port), handler)
-        self._thread = threading.Thread(target=self._http.serve_forever, args=(0.05,), daemon=True, name="http")
+        self._thread = threading.Thread(target=self._http.serve_forever, args=(0.02,), daemon=True, name="http")
 
     @property
     def url(self) -> str:

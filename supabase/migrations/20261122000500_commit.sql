@@ -183,7 +183,7 @@ declare
     v_queued int := 0;
     v_leased int := 0;
 begin
-    if v_slot is null or v_observed_at is null or jsonb_typeof(v_facts) is distinct from 'object' then
+    if v_slot is null or p_check ->> 'observed_at' is null or jsonb_typeof(v_facts) is distinct from 'object' then
         raise exception using errcode = '22023', message = 'a check needs slot, observed_at and facts';
     end if;
     perform pickmyclass.hold_ownership();

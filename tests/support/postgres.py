@@ -1,14 +1,22 @@
-"""A real Postgres for the tests: one server a session, one fresh, migrated database a test."""
+"""A real Postgres for the tests: one server a session, one fresh, migrated database a test.
+
+`database` is the gateway over psycopg, `any_database` runs its test over both transports, the second one against
+a real PostgREST. `postgres` is a plain session for looking behind the functions.
+"""
 
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Iterator
+from urllib.parse import urlsplit, urlunsplit
 
+import psycopg
 import pytest
 
 from local.postgres import EmbeddedPostgres
-from shared.stores.database import Database, connect_postgres
+from local.postgrest import EmbeddedPostgrest, PostgrestUnavailable, postgrest_binary
+from shared.stores.database import Database, connect_postgres, connect_supabase
 from shared.stores.migrations import migrate
 
 _TEMPLATE = "migrated"
@@ -46,8 +54,49 @@ def postgres_url(postgres_server: EmbeddedPostgres, migrated_template: str) -> I
 
 
 @pytest.fixture
+def postgres(postgres_url: str) -> Iterator[psycopg.Connection[tuple[object, ...]]]:
+    """A session of the database's owner, each statement on its own."""
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        yield connection
+
+
+@pytest.fixture
 def database(postgres_url: str) -> Iterator[Database]:
     """The gateway to a migrated database of the test's own, over psycopg."""
     gateway = connect_postgres(postgres_url)
     yield gateway
     gateway.close()
+
+
+@pytest.fixture
+def postgrest(postgres_url: str) -> Iterator[EmbeddedPostgrest]:
+    """A real PostgREST in front of the test's database. Skipped where there is none, but never in CI."""
+    try:
+        binary = postgrest_binary()
+    except PostgrestUnavailable as error:
+        if os.environ.get("CI"):
+            raise
+        pytest.skip(str(error))
+    with EmbeddedPostgrest(_as_user(postgres_url, "authenticator"), binary=binary) as server:
+        yield server
+
+
+@pytest.fixture
+def supabase_database(postgrest: EmbeddedPostgrest) -> Iterator[Database]:
+    """The gateway to the test's database, over supabase-py and PostgREST, as the service."""
+    gateway = connect_supabase(postgrest.url, postgrest.service_role_key)
+    yield gateway
+    gateway.close()
+
+
+@pytest.fixture(params=["postgres", pytest.param("supabase", marks=pytest.mark.postgrest)])
+def any_database(request: pytest.FixtureRequest) -> Database:
+    """The gateway, once over each transport."""
+    name = "database" if request.param == "postgres" else "supabase_database"
+    gateway: Database = request.getfixturevalue(name)
+    return gateway
+
+
+def _as_user(url: str, user: str) -> str:
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=f"{user}@{parts.netloc.rpartition('@')[2]}"))

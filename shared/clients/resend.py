@@ -20,8 +20,7 @@ MAX_BATCH = 100
 ANSWER_SECONDS = 20.0
 ACCOUNT_SECONDS = 15 * 60.0
 QUOTA_SECONDS = 60 * 60.0
-_LONGEST_PAUSE = 60 * 60.0
-_LONGEST_PARK = 24 * 60 * 60.0
+_LONGEST_PAUSE = 10 * 60.0
 _MAX_ERROR = 300
 
 _INVALID_STATUSES = (400, 413, 422, 451)
@@ -176,9 +175,10 @@ class ResendClient:
         if status == 409:
             return Unknown(words, busy=True)
         if status == 429 and kind not in _QUOTAS:
-            return RateLimited(words, _seconds(exchange.headers, 1.0, _LONGEST_PAUSE))
+            return RateLimited(words, _retry_after(exchange.headers))
         if status == 429:
-            return Parked(words, _seconds(exchange.headers, QUOTA_SECONDS, _LONGEST_PARK))
+            # Asked again every hour: which hour ends the day, or the month, is Resend's affair.
+            return Parked(words, QUOTA_SECONDS)
         if status in _INVALID_STATUSES and kind not in _OUR_FAULT:
             return Invalid(words)
         if 400 <= status < 500:
@@ -198,14 +198,14 @@ def _rate_used_up(headers: dict[str, str]) -> float | None:
     return _number(headers.get("ratelimit-reset"), 1.0, 60.0)
 
 
-def _seconds(headers: dict[str, str], default: float, longest: float) -> float:
-    """How long a 429 asks us to wait (`Retry-After`, RFC 9110: seconds or a date against the answer's own `Date`)."""
+def _retry_after(headers: dict[str, str]) -> float:
+    """How long a rate limit asks us to wait: `Retry-After` (RFC 9110: seconds or a date), else the window's end."""
     value = headers.get("retry-after") or headers.get("ratelimit-reset")
     try:
         wait = parsedate_to_datetime(value or "") - parsedate_to_datetime(headers.get("date", ""))
     except (TypeError, ValueError):
-        return _number(value, default, longest)
-    return min(longest, max(default, wait.total_seconds()))
+        return _number(value, 1.0, _LONGEST_PAUSE)
+    return min(_LONGEST_PAUSE, max(1.0, wait.total_seconds()))
 
 
 def _number(value: str | None, default: float, longest: float) -> float:

@@ -205,6 +205,12 @@ class Settings(BaseModel):
             names.append("DATABASE_URL")
         return names
 
+    @staticmethod
+    def problem(name: str) -> Problem:
+        """What to say of the setting `name` when it is needed and not set."""
+        text = Settings.model_fields[name.lower()].description or ""
+        return Problem(name, f"not set; {text[:1].lower()}{text[1:].rstrip('.')}")
+
 
 def load(
     environ: Mapping[str, str] | None = None, env_file: Path | None = ROOT / ".env", *, complete: bool = False
@@ -221,7 +227,7 @@ def load(
             Problem("NOTIFICATION_FROM_EMAIL", "set the sender; without one Resend only writes to yourself")
         )
     if settings and complete:
-        problems += [Problem(name, f"not set; {_description(name)}") for name in settings.missing()]
+        problems += [settings.problem(name) for name in settings.missing()]
     if settings is None or problems:
         raise SettingsError(problems)
     return settings
@@ -256,8 +262,3 @@ def _validate(raw: Mapping[str, str]) -> tuple[Settings | None, list[Problem]]:
 def _problem(location: tuple[int | str, ...], message: str) -> Problem:
     name = str(location[0]).upper() if location else "settings"
     return Problem(name, message.removeprefix("Value error, "))
-
-
-def _description(name: str) -> str:
-    text = Settings.model_fields[name.lower()].description or ""
-    return text[:1].lower() + text[1:].rstrip(".")

@@ -1,6 +1,6 @@
 """GET /api/cron: queue the sections that are due now.
 
-    curl -H "Authorization: Bearer $CRON_SECRET" localhost:8080/api/cron
+curl -H "Authorization: Bearer $CRON_SECRET" localhost:8080/api/cron
 """
 
 import time
@@ -38,9 +38,11 @@ def cron_tick(request: Request) -> Response:
     scheduled = scheduled_time(request, parts.clock())
     group = read_query(request, Query).group or group_at(scheduled)
     try:
-        report = parts.ticks.run_once(TickOrder(scheduled, group, "http", worker=parts.name))
+        report = parts.ticker.tick(TickOrder(scheduled, group, "http", parts.name, parts.replay))
     except LockBusyError as busy:
-        raise failure("Another cron job is already running", 409, details=str(busy), current_holder=busy.holder) from None
+        raise failure(
+            "Another cron job is already running", 409, details=str(busy), current_holder=busy.holder
+        ) from None
     except LockUnavailableError:
         raise failed("Lock store unavailable", 503, started, {"Retry-After": "30"}) from None
     except DatabaseError:

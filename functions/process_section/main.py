@@ -15,9 +15,16 @@ from pydantic import BaseModel, Field
 
 from shared.core.changes import EventKind
 from shared.core.sections import Section
-from shared.flows.check import CheckError, CheckOrder, CheckReport, Outcome
+from shared.flows.check import (
+    BreakerOpenError,
+    BreakerUnknownError,
+    CheckError,
+    CheckOrder,
+    CheckReport,
+    Outcome,
+)
+from shared.flows.mail import send_own_mail
 from shared.logs import bind
-from shared.stores.breaker import BreakerOpenError, BreakerUnknownError
 from shared.web.auth import require_operator
 from shared.web.doors import door, read_json
 from shared.web.replies import failure, reply
@@ -38,7 +45,9 @@ def process_section(request: Request) -> Response:
     started, parts = time.monotonic(), wiring()
     require_operator(request, parts.settings)
     body = read_json(request, Body)
-    section, caller = Section(body.term, body.class_nbr), f"http-{uuid.uuid4().hex}"
+    section = Section(body.term, body.class_nbr)
+    # Without a key nothing is leased: a lease would only keep the rows from the mailer later.
+    caller = f"http:{uuid.uuid4()}" if parts.mail.resend else None
     with bind(term=section.term, class_nbr=section.class_nbr):
         try:
             report = parts.checker.check(CheckOrder(section, lease_to=caller))
@@ -50,7 +59,7 @@ def process_section(request: Request) -> Response:
             raise failure("Circuit breaker unavailable", 503, {"Retry-After": "30"}) from None
         except CheckError as error:
             raise failure(str(error), 500, processing_time_ms=since(started)) from None
-        sent = parts.mail.send_own(caller) if report.emails_leased else 0
+        sent = send_own_mail(parts.mail, caller) if caller and report.emails_leased else 0
     return reply(answer(section, report, sent, since(started)))
 
 

@@ -13,11 +13,14 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from shared.clients.scraper import Answer, Broken, Found, NotFound, Refused, Throttled
+from shared.clients import scraper
+from shared.clients.scraper import Answer, Broken, Found, NotFound, Throttled
 from shared.core.changes import Changes, EventKind, detect
+from shared.core.jobs import Permit
 from shared.core.sections import Facts, Known, Observation, Section
 from shared.core.slots import group_of, latest_slot
 from shared.flows.tools import Clock, DatabaseCalls, Gate, LooksUp
+from shared.stores import breaker
 from shared.stores.database import DatabaseError
 
 log = logging.getLogger(__name__)
@@ -44,6 +47,21 @@ class CheckError(Exception):
     def __init__(self, reason: str, *, retry: bool) -> None:
         super().__init__(reason)
         self.retry = retry
+
+
+class BreakerOpenError(CheckError):
+    """The breaker is open; it may be asked again in `retry_after` seconds. No attempt is spent."""
+
+    def __init__(self, retry_after: float) -> None:
+        super().__init__("circuit breaker is open", retry=True)
+        self.retry_after = retry_after
+
+
+class BreakerUnknownError(CheckError):
+    """Nobody knows whether the scraper may be asked, so nobody asks (O25). No attempt is spent."""
+
+    def __init__(self) -> None:
+        super().__init__("circuit breaker is unavailable", retry=True)
 
 
 class ThrottledError(CheckError):
@@ -101,7 +119,7 @@ class Checker:
 
         Raises `ThrottledError` on 429 and `CheckError` for everything that did not come to an end.
         """
-        permit = self.gate.allow()
+        permit = self._ask_breaker()
         answer: Answer | None = None
         try:
             known = order.known or self._read(order)
@@ -117,6 +135,15 @@ class Checker:
             else:
                 self.gate.return_permit(permit)
         return self._settle(order, known, observed_at, answer)
+
+    def _ask_breaker(self) -> Permit:
+        match self.gate.allow():
+            case breaker.Refused(retry_after):
+                raise BreakerOpenError(retry_after)
+            case breaker.Unknown():
+                raise BreakerUnknownError
+            case Permit() as permit:
+                return permit
 
     def give_up(self, section: Section, began: datetime, reason: str) -> None:
         """Record that the attempt for the slot of `began` has ended without an observation, and why."""
@@ -138,7 +165,7 @@ class Checker:
                 return self._strike(order, observed_at)
             case Throttled(seconds):
                 raise ThrottledError(seconds)
-            case Refused(reason):
+            case scraper.Refused(reason):
                 log.error("check refused", extra={"reason": reason})
                 self.give_up(order.section, observed_at, reason)
                 raise CheckError(reason, retry=False)

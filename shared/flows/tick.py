@@ -9,22 +9,39 @@ from __future__ import annotations
 import logging
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
+from redis import RedisError
+
+from shared.core.jobs import Job
 from shared.core.sections import Section
 from shared.core.slots import Group, group_of, latest_slot, next_slot, slot_start
-from shared.flows.tools import Clock, DatabaseCalls, Pushes
+from shared.flows.tools import Clock, DatabaseCalls, Locks, Pushes
 from shared.logs import bind
-from shared.stores.queue import Job
+from shared.stores.database import DatabaseError
+from shared.stores.lock import Busy, Unavailable
 
 log = logging.getLogger(__name__)
 
 PAGE = 2500
 TASK = "process_section"
 Source = Literal["scheduler", "http", "rescue"]
+
+
+class LockBusyError(Exception):
+    """Another tick is running; `holder` names it."""
+
+    def __init__(self, holder: str) -> None:
+        super().__init__("Another tick holds the lock; it is released at its end, or by itself after 25 minutes")
+        self.holder = holder
+
+
+class LockUnavailableError(Exception):
+    """The lock's store does not answer, so no tick may begin (O26)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,37 +76,53 @@ class Ticker:
 
     database: DatabaseCalls
     queue: Pushes
+    lock: Locks
     clock: Clock
 
-    def tick(self, order: TickOrder) -> TickReport:
-        """Begin the tick, queue the due sections page by page, note how it went.
+    def tick(self, order: TickOrder, wait: Callable[[float], bool] | None = None) -> TickReport:
+        """Take the lock, begin the tick, queue the due sections page by page, note how it went, release.
 
-        The caller holds the cron lock. Raises `DatabaseError` or `redis.RedisError`; the tick row then says so,
-        and the rescue (or the next scheduler) queues what is missing.
+        Without `wait` the lock is asked for once (HTTP, O27); with it as often as the scheduler may, `wait(seconds)`
+        answering whether the wait was interrupted. Raises `LockBusyError`, `LockUnavailableError`, `DatabaseError`
+        or `redis.RedisError`; the tick row then says so, and the rescue or the next scheduler queues what is missing.
         """
-        started, tick_id = time.monotonic(), uuid.uuid4().hex[:16]
+        tick_id = uuid.uuid4().hex[:16]
+        holder = f"{order.source}:{order.worker or 'unnamed'}:{tick_id}"
         with bind(tick_id=tick_id, group=order.group, source=order.source):
-            begun = self.database.call(
-                "pmc_begin_tick",
-                p_tick_id=tick_id,
-                p_slot=_slot(order),
-                p_group=order.group,
-                p_source=order.source,
-                p_worker=order.worker,
-                p_now=self.clock(),
-            )
-            if begun["result"] == "already":
-                log.info("tick already run", extra={"by": begun["tick_id"]})
-                return TickReport(begun["tick_id"], order.group, False, 0, 0, _since(started))
+            answer = self.lock.acquire_patiently(holder, wait) if wait else self.lock.acquire(holder)
+            if isinstance(answer, Busy):
+                raise LockBusyError(answer.holder)
+            if isinstance(answer, Unavailable):
+                raise LockUnavailableError
             try:
-                enqueued, queued = self._queue_all(order, tick_id, begun["started_at"])
-            except Exception as error:
+                return self._tick(order, tick_id)
+            finally:
+                self._release(holder)
+
+    def _tick(self, order: TickOrder, tick_id: str) -> TickReport:
+        started = time.monotonic()
+        begun = self.database.call(
+            "pmc_begin_tick",
+            p_tick_id=tick_id,
+            p_slot=_slot(order),
+            p_group=order.group,
+            p_source=order.source,
+            p_worker=order.worker,
+            p_now=self.clock(),
+        )
+        if begun["result"] == "already":
+            log.info("tick already run", extra={"by": begun["tick_id"]})
+            return TickReport(begun["tick_id"], order.group, False, 0, 0, _since(started))
+        try:
+            enqueued, queued = self._queue_all(order, tick_id, begun["started_at"])
+        except Exception as error:
+            with suppress(DatabaseError):
                 self._finish(tick_id, None, None, f"{type(error).__name__} while queueing")
-                raise
-            self._finish(tick_id, enqueued, queued, None)
-            report = TickReport(tick_id, order.group, True, enqueued, queued, _since(started))
-            log.info("tick done", extra={"enqueued": enqueued, "already_queued": queued, "ms": report.duration_ms})
-            return report
+            raise
+        self._finish(tick_id, enqueued, queued, None)
+        report = TickReport(tick_id, order.group, True, enqueued, queued, _since(started))
+        log.info("tick done", extra={"enqueued": enqueued, "already_queued": queued, "ms": report.duration_ms})
+        return report
 
     def rescue(self) -> TickReport:
         """Queue again what the latest slots left without an ended attempt and what is not queued.
@@ -142,6 +175,13 @@ class Ticker:
             after, started_at = page["next"], page["started_at"]
             if after is None:
                 return
+
+    def _release(self, holder: str) -> None:
+        """Give the lock back; when that fails it ends by itself, and the tick was done all the same."""
+        try:
+            self.lock.release(holder)
+        except RedisError:
+            log.warning("lock not released; it ends by itself")
 
     def _finish(self, tick_id: str, enqueued: int | None, queued: int | None, error: str | None) -> None:
         self.database.call(

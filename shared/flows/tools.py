@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any, Protocol
 
 from shared.clients.scraper import Answer
+from shared.core.jobs import Job, Permit, PushResult
 from shared.core.sections import Section
-from shared.stores.breaker import Permit
-from shared.stores.queue import Job, PushResult
+from shared.stores.breaker import Refused, Unknown
+from shared.stores.lock import Busy, Held, Unavailable
 
 
 class Clock(Protocol):
@@ -25,9 +26,9 @@ class DatabaseCalls(Protocol):
 
 
 class Gate(Protocol):
-    """The breaker as a check sees it; `allow` raises when the scraper must not be asked."""
+    """The breaker as a check sees it. None of these raises."""
 
-    def allow(self) -> Permit: ...
+    def allow(self) -> Permit | Refused | Unknown: ...
 
     def record_success(self, permit: Permit) -> None: ...
 
@@ -46,3 +47,13 @@ class Pushes(Protocol):
     """The queue as a producer sees it. Raises `redis.RedisError` when it cannot be reached."""
 
     def push(self, jobs: Sequence[Job], now_ms: int) -> PushResult: ...
+
+
+class Locks(Protocol):
+    """The cron lock. `sleep(seconds)` answers whether the wait was interrupted."""
+
+    def acquire(self, holder: str) -> Held | Busy | Unavailable: ...
+
+    def acquire_patiently(self, holder: str, sleep: Callable[[float], bool]) -> Held | Busy | Unavailable: ...
+
+    def release(self, holder: str) -> bool: ...

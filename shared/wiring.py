@@ -1,0 +1,193 @@
+"""Builds the stores and clients once and hands them to the flows. Nothing connects before it is used.
+
+`wiring()` is the process's own; tests and the demo build a `Wiring` of their own with another clock.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import uuid
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Generic, TypeVar, overload
+from zoneinfo import ZoneInfo
+
+from shared import logs
+from shared.clients.resend import ResendClient
+from shared.clients.scraper import Scraper
+from shared.core.durations import Durations
+from shared.core.sections import Section
+from shared.emails.renderer import Renderer
+from shared.emails.tokens import UnsubscribeTokens
+from shared.flows.check import Checker
+from shared.flows.mail import MailRoom, MailTiming
+from shared.flows.tick import Ticker
+from shared.settings import Settings, SettingsError, load
+from shared.stores.breaker import Breaker
+from shared.stores.database import Database, connect_postgres, connect_supabase
+from shared.stores.lock import Lock
+from shared.stores.queue import LeasedHuey
+from shared.stores.redis import Redis, connect_redis
+
+QUEUE_NAME = "class-check"
+T = TypeVar("T")
+
+
+class part(Generic[T]):  # noqa: N801 - it is read as a decorator
+    """A property that is built once per `Wiring`, whatever the number of threads that ask at the same time."""
+
+    def __init__(self, build: Callable[[Wiring], T]) -> None:
+        self._build, self.__doc__ = build, build.__doc__
+
+    def __set_name__(self, owner: type[Wiring], name: str) -> None:
+        self._name = name
+
+    @overload
+    def __get__(self, parts: None, owner: type[Wiring]) -> part[T]: ...
+    @overload
+    def __get__(self, parts: Wiring, owner: type[Wiring]) -> T: ...
+    def __get__(self, parts: Wiring | None, owner: type[Wiring]) -> part[T] | T:
+        if parts is None:
+            return self
+        with parts.building:
+            if self._name not in parts.__dict__:
+                parts.__dict__[self._name] = self._build(parts)
+            made: T = parts.__dict__[self._name]
+            return made
+
+
+def now() -> datetime:
+    """The time, aware, in UTC."""
+    return datetime.now(UTC)
+
+
+class Wiring:
+    """The parts of one process, each made at first use. Safe to share between threads."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        clock: Callable[[], datetime] = now,
+        durations: Durations | None = None,
+        replay: bool = False,
+    ) -> None:
+        """`clock` stands for every clock of the flows; `replay`: it is a replay's, and jobs carry its time."""
+        self.settings, self.clock, self.replay = settings, clock, replay
+        self.durations = durations or Durations()
+        self.name = settings.worker_name or socket.gethostname()
+        self.incarnation = f"{self.name}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
+        self.building = threading.RLock()
+
+    @part
+    def database(self) -> Database:
+        """The gateway, over the transport that the settings choose."""
+        if self.settings.transport == "supabase":
+            return connect_supabase(self._set("supabase_url"), self._set("supabase_service_role_key"))
+        return connect_postgres(self._set("database_url"), pool_size=self.settings.workers + 4)
+
+    @part
+    def redis(self) -> Redis:
+        """A client for what is asked and answered; the consumer's fetcher has one of its own."""
+        return connect_redis(self._set("redis_url"), timeout=2.0)
+
+    @part
+    def huey(self) -> LeasedHuey:
+        """The leased queue."""
+        return LeasedHuey(
+            QUEUE_NAME,
+            redis_url=self._set("redis_url"),
+            prefix=self.settings.redis_prefix,
+            durations=self.durations,
+        )
+
+    @part
+    def breaker(self) -> Breaker:
+        """The breaker in front of the scraper."""
+        return self.huey.breaker
+
+    @part
+    def lock(self) -> Lock:
+        """The cron lock."""
+        return Lock(
+            self.redis, self.settings.redis_prefix, self.durations, lambda: int(self.clock().timestamp() * 1000)
+        )
+
+    @part
+    def scraper(self) -> Scraper:
+        """The scraper client."""
+        return Scraper(self._set("scraper_url"), self._set("scraper_secret_token"))
+
+    @part
+    def checker(self) -> Checker:
+        """Runs checks."""
+        return Checker(self.database, self.breaker, self.scraper, self.clock)
+
+    @part
+    def ticker(self) -> Ticker:
+        """Queues what is due."""
+        return Ticker(self.database, self.huey, self.lock, self.clock)
+
+    @part
+    def tokens(self) -> UnsubscribeTokens:
+        """Signs and verifies unsubscribe links."""
+        return UnsubscribeTokens(self._set("unsubscribe_signing_secret"), self.settings.unsubscribe_legacy_secret)
+
+    @part
+    def mail(self) -> MailRoom:
+        """What sending mail needs; without a Resend key mail stays pending."""
+        key, sender = self.settings.resend_api_key, self.settings.notification_from_email
+        zone = ZoneInfo(self.settings.cron_timezone)
+        site = self._set("site_url")
+        return MailRoom(
+            database=self.database,
+            resend=ResendClient(self.settings.resend_api_url, key) if key else None,
+            renderer=Renderer(site_url=site, sender=sender or "", zone=zone, tokens=self.tokens),
+            on_recheck=self._recheck,
+            timing=MailTiming(unit=self.durations.retry_base, lease=self.durations.mail_lease),
+        )
+
+    def close(self) -> None:
+        """Close what was opened. Parts that were never used are not opened for that."""
+        made = self.__dict__
+        if "database" in made:
+            self.database.close()
+        if "redis" in made:
+            self.redis.close()
+        if "huey" in made:
+            self.huey.close()
+
+    def _recheck(self, sections: Sequence[Section]) -> None:
+        """Queue the sections that the mass-event guard wants to see once more."""
+        self.ticker.requeue(list(sections), "mass-event", replay=self.replay)
+
+    def _set(self, name: str) -> str:
+        """A required setting; raises `SettingsError` naming it when it is missing."""
+        value: str | None = getattr(self.settings, name)
+        if value is None:
+            raise SettingsError([self.settings.problem(name.upper())])
+        return value
+
+
+_wiring: Wiring | None = None
+_making = threading.Lock()
+
+
+def wiring() -> Wiring:
+    """The process's own parts, from its environment. Raises `SettingsError` when a value is malformed."""
+    global _wiring
+    with _making:
+        if _wiring is None:
+            settings = load()
+            logs.configure(level=settings.log_level, form=settings.log_format, key=settings.cron_secret or "")
+            _wiring = Wiring(settings)
+        return _wiring
+
+
+def use(parts: Wiring | None) -> None:
+    """Make `parts` the process's own (tests, the demo); `None` forgets them, so that the next call builds anew."""
+    global _wiring
+    with _making:
+        _wiring = parts

@@ -1,0 +1,1 @@
+"""Seeing and acting: health, metrics, the operator's commands, word to the supervisor."""

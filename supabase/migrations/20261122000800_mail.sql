@@ -59,9 +59,9 @@ begin
             where o.status = 'pending' and not o.held and not o.confirmed
               and o.notification_type = 'seat_available' and o.slot = v_slot
               and (o.leased_by is null or o.leased_by = p_worker or o.leased_until <= p_now)
-              -- A check of a later slot has looked again already.
+              -- A check that was committed since has looked again already.
               and exists (select from pickmyclass.section_checks c
-                          where c.term = o.term and c.class_nbr = o.class_nbr and c.committed_slot = v_slot)
+                          where c.term = o.term and c.class_nbr = o.class_nbr and c.observed_at <= o.event_at)
             for update of o skip locked
         ), named as (
             select distinct d.term, d.class_nbr from doubtful d

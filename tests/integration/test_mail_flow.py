@@ -72,7 +72,7 @@ def test_who_unsubscribes_between_gather_and_freeze_is_not_told(post_office: Pos
     post_office.writer.hook = lambda mail: post_office.sql(
         "update public.user_profiles set notifications_enabled = false "
         "where user_id = (select user_id from pickmyclass.outbox where id = 1)"
-    ) and None  # fmt: skip
+    )
     post_office.send()
     assert post_office.inbox.addresses() == ["student2@example.edu"]
     assert post_office.statuses() == {"dropped": 1, "sent": 1}
@@ -80,7 +80,7 @@ def test_who_unsubscribes_between_gather_and_freeze_is_not_told(post_office: Pos
 
 def test_a_new_address_between_gather_and_freeze_is_the_one_that_is_used(post_office: PostOffice) -> None:
     post_office.owe(1)
-    post_office.writer.hook = lambda mail: post_office.sql("update auth.users set email = 'new@example.edu'") and None
+    post_office.writer.hook = lambda mail: post_office.sql("update auth.users set email = 'new@example.edu'")
     assert post_office.send().accepted == 1
     assert post_office.inbox.addresses() == ["new@example.edu"]
 

@@ -61,7 +61,7 @@ class HookedWriter:
 
     def __init__(self, renderer: Renderer) -> None:
         self._renderer = renderer
-        self.hook: Callable[[OwedMail], None] = lambda mail: None
+        self.hook: Callable[[OwedMail], object] = lambda mail: None
 
     def write(self, mail: OwedMail) -> dict[str, Any]:
         self.hook(mail)

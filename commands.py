@@ -34,8 +34,8 @@ def settings_or_exit(*, complete: bool) -> Settings:
 @click.option("--ticks", type=click.IntRange(1), help="How many half hours to play.")
 @click.option("--sections", type=click.IntRange(1, 5000), help="How many sections the simulated campus has.")
 @click.option("--seed", type=int, default=7, show_default=True, help="Which simulated campus.")
-@click.option("--term", default="2257", show_default=True, help="The term that the campus is played as.")
-def demo(tape: Path | None, ticks: int | None, sections: int | None, seed: int, term: str) -> None:
+@click.option("--term", help="The term that the campus is played as; default: one that is not over on that day.")
+def demo(tape: Path | None, ticks: int | None, sections: int | None, seed: int, term: str | None) -> None:
     """Play a day on real embedded parts and compare every email with what the campus did."""
     from local.demo import run_demo
 

@@ -124,10 +124,10 @@ class EmbeddedPostgres:
             stop_child(self._child, with_signal=signal.SIGKILL)
             self._child = None
 
-    def create_database(self, name: str, *, template: str = "template0") -> str:
-        """Create a database as a copy of `template` and return its URL."""
-        statement = sql.SQL("create database {} template {} strategy file_copy")
-        self._run_sql(statement.format(sql.Identifier(name), sql.Identifier(template)))
+    def create_database(self, name: str, *, template: str = "template0", owner: str = "postgres") -> str:
+        """Create a database as a copy of `template` and return its URL (as `postgres`)."""
+        statement = sql.SQL("create database {} owner {} template {} strategy file_copy")
+        self._run_sql(statement.format(sql.Identifier(name), sql.Identifier(owner), sql.Identifier(template)))
         return self.url(name)
 
     def drop_database(self, name: str) -> None:

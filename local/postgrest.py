@@ -20,6 +20,7 @@ import tempfile
 import threading
 import time
 import urllib.request
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import TracebackType
@@ -135,7 +136,8 @@ class EmbeddedPostgrest:
         self._start_server()
         if self._gateway is None:
             self._gateway = _Gateway(self._port)
-            threading.Thread(target=self._gateway.serve_forever, name="postgrest-gateway", daemon=True).start()
+            serve = partial(self._gateway.serve_forever, poll_interval=0.02)
+            threading.Thread(target=serve, name="postgrest-gateway", daemon=True).start()
 
     def stop(self) -> None:
         """Stop both. Idempotent."""

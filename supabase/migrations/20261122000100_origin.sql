@@ -195,7 +195,8 @@ end $$;
 
 do $$
 begin
-    if to_regprocedure('public.update_class_state_changed_at()') is null then
+    if not exists (select from pg_trigger where tgrelid = 'public.class_states'::regclass
+                   and tgname = 'trigger_update_class_state_changed_at') then
         create function public.update_class_state_changed_at() returns trigger
         language plpgsql set search_path = '' as $body$
         begin
@@ -206,15 +207,11 @@ begin
             new.last_checked_at := now();
             return new;
         end $body$;
-    end if;
-    if not exists (select from pg_trigger where tgrelid = 'public.class_states'::regclass
-                   and tgname = 'trigger_update_class_state_changed_at') then
         create trigger trigger_update_class_state_changed_at before update on public.class_states
             for each row execute function public.update_class_state_changed_at();
     end if;
 
-    if to_regprocedure('public.update_user_profiles_updated_at()') is null and not exists (
-            select from pg_trigger where tgrelid = 'public.user_profiles'::regclass and not tgisinternal) then
+    if not exists (select from pg_trigger where tgrelid = 'public.user_profiles'::regclass and not tgisinternal) then
         create function public.update_user_profiles_updated_at() returns trigger
         language plpgsql set search_path = '' as $body$
         begin

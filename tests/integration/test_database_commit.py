@@ -186,6 +186,10 @@ def test_the_same_number_in_another_term_is_another_section(database: Database, 
     assert world.outbox(spring) == []
     assert world.baseline(SECTION)["seats_available"] == 4
     assert world.state()["term"] == "2271"  # one row per number on the dashboard, until the cut-over
+    see(database, facts(1), NOON + minutes(3), section=spring)
+    see(database, facts(0), NOON + minutes(4), section=spring)
+    assert world.claims() == {(watch, "seat_available")}
+    assert world.outbox(SECTION) == [("seat_available", watch, "pending")]
 
 
 def test_the_row_of_a_section_of_the_workers_is_not_overwritten(database: Database, world: World) -> None:

@@ -54,7 +54,9 @@ def _timelines(options: argparse.Namespace) -> tuple[int, list[Timeline]]:
         first = min(timeline.times[0] for timeline in timelines)
         return first if options.start_ms is None else options.start_ms, timelines
     start = int(time.time() * 1000) if options.start_ms is None else options.start_ms
-    return start, make_campus(options.seed, options.sections or 120, start, options.length_ms)
+    return start, make_campus(
+        options.seed, 120 if options.sections is None else options.sections, start, options.length_ms
+    )
 
 
 if __name__ == "__main__":

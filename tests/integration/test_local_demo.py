@@ -1,0 +1,102 @@
+"""The demo: it agrees with the oracle through the real product, and it says so when something does not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from local import demo
+from local.campus.tape import COLUMNS
+from local.demo import run_demo
+from local.oracle import SEAT, Owed, Verdict
+from local.stack import Part, PartError, Stack
+from shared import settings
+
+HALF_HOUR = 1_800_000
+START = 1_649_674_800_000  # a full hour in April 2022
+
+
+def write_tape(path: Path, rows: list[tuple[int, int, str, int]]) -> Path:
+    """`rows`: (slot, section, instructor, seats), the sections numbered from 0."""
+    lines = [",".join(COLUMNS)]
+    for slot, section, name, seats in rows:
+        lines.append(f"{START + slot * HALF_HOUR},{100_000 + section},CSE {section + 1},A00,{name},{seats},40")
+    path.write_text("\n".join([*lines, ""]))
+    return path
+
+
+@pytest.mark.slow
+def test_a_short_day_by_chance_agrees(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_demo(tape=None, ticks=8, sections=30, seed=5, term=None) == 0
+    said = capsys.readouterr().out
+    assert "Every email that was owed was sent, once, and no other." in said
+    assert "Sections checked" in said
+    assert "The health function says" in said
+
+
+@pytest.mark.slow
+def test_a_department_that_opens_at_once_is_looked_at_twice_and_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    full = [(0, section, "Staff", 0) for section in range(60)]
+    opened = [(2, section, "Staff", 5) for section in range(50)]
+    tape = write_tape(tmp_path / "season.csv", sorted([*full, *opened, (3, 1, "Ada", 0), (4, 2, "Ada", 5)]))
+    assert run_demo(tape=tape, ticks=None, sections=None, seed=1, term=None) == 0
+    assert "term 2221: 60 sections, 7 ticks" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_a_difference_is_named_and_fails_the_demo(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    owed = Owed(START, "00000", SEAT, "nobody@example.edu")
+    monkeypatch.setattr(demo, "judge", lambda *_: Verdict(checks=1, owed={owed}))
+    tape = write_tape(tmp_path / "season.csv", [(0, 0, "Staff", 0)])
+    assert run_demo(tape=tape, ticks=1, sections=None, seed=1, term="2224") == 1
+    assert "never sent: seat_available of 00000" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("tape", "term", "words"),
+    [("time_ms\n", None, "line 1: the columns must be"), (None, "22", "a term is four digits")],
+)
+def test_what_cannot_be_played_is_said_before_anything_starts(
+    tape: str | None, term: str | None, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "season.csv"
+    if tape:
+        path.write_text(tape)
+    assert run_demo(tape=path if tape else None, ticks=1, sections=1, seed=1, term=term) == 2
+    assert words in capsys.readouterr().out
+
+
+def test_a_part_that_ends_too_early_is_quoted(tmp_path: Path) -> None:
+    part = Part("oven", ["-c", "print('too hot'); raise SystemExit(3)"], tmp_path, {}, aloud=False)
+    with pytest.raises(PartError, match=r"oven ended with code 3; it said:\ntoo hot"):
+        part.address()
+    with pytest.raises(PartError, match="oven ended with code 3"):
+        part.check()
+
+
+def test_every_setting_is_ours_so_that_no_env_file_has_a_say() -> None:
+    stack = Stack([], replay=True)
+    try:
+        with stack.redis.start():
+            stack.campus_url = stack.inbox_url = "http://127.0.0.1:1"
+            ours = stack._settings()
+    finally:
+        stack.stop()
+    assert set(settings.names()) <= ours.keys()
+    assert {"NEXT_PUBLIC_SUPABASE_URL", "NEXT_PUBLIC_SITE_URL"} <= ours.keys()
+    loaded = settings.load(ours, None, complete=True)
+    assert loaded.transport == "postgres"
+    assert loaded.supabase_url is None
+
+
+def test_a_stack_that_cannot_start_leaves_nothing_behind() -> None:
+    with pytest.raises(PartError, match="campus ended with code 2"), Stack(["--sections", "0"], replay=True) as stack:
+        stack.start()
+    assert [part.name for part in stack.parts if part.child.poll() is None] == []
+    assert stack.postgres.pid is None
+    assert stack.redis.pid is None

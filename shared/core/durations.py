@@ -1,0 +1,49 @@
+"""Every duration that the moving parts agree on, in one table of seconds."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Durations:
+    """All in seconds. Handed to whoever waits, so that chaos can run the same rules ten times as fast."""
+
+    lease: float = 60.0
+    """How long a consumer keeps its jobs without a sign of life."""
+    lease_renewal: float = 20.0
+    """How often it gives one while it holds jobs."""
+    doorbell: float = 300.0
+    """The longest an idle fetcher blocks before it looks at itself again."""
+    beat: float = 30.0
+    """How often a consumer reports to Postgres."""
+    beat_is_old: float = 60.0
+    """The age at which such a report no longer counts as a sign of life."""
+    breaker_open: float = 120.0
+    """How long an open breaker refuses before it lets a probe through."""
+    probe_lease: float = 100.0
+    """How long a probe may take: longer than the scraper's 90 s, so that only a killed probe runs out."""
+    pause: float = 60.0
+    """How long a 429 without `Retry-After` holds queued jobs."""
+    retry_base: float = 1.0
+    retry_cap: float = 60.0
+    rescue: float = 180.0
+    """How often sections without an ended attempt are looked for."""
+    slot_grace: float = 120.0
+    """How old a slot must be before the rescue looks at it."""
+    tick_stale: float = 600.0
+    """The age at which an unfinished tick counts as lost and its slot may be ticked again."""
+    lock: float = 1500.0
+    """How long a tick may hold its lock."""
+    lock_first_delay: float = 5.0
+    lock_patience: float = 300.0
+    """How long the scheduler's own tick waits for it, in all."""
+    mail_lease: float = 120.0
+    drain: float = 25.0
+    """How long running jobs may go on after SIGTERM."""
+    stop: float = 30.0
+    """After SIGTERM the process is gone by then."""
+
+    def divided_by(self, factor: float) -> Durations:
+        """The same table, every wait `factor` times as short."""
+        return Durations(**{name: value / factor for name, value in asdict(self).items()})

@@ -1,0 +1,212 @@
+"""What one consumer has in its hands: jobs ready to start, running, waiting for a retry, and ended ones to report.
+
+Pure bookkeeping without clock, threads or Redis; `stores/queue/fetcher.py` locks it and talks to Redis about it.
+
+Redis stores the holdings of a consumer as one text with a line "T key id" per job: R may be running, B is buffered,
+Z waits for its retry, F has finished. A job may start only when the stored text marks it R, so that the survivors
+of a crash know which jobs to run alone.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from shared.core.jobs import Delivery
+
+
+@dataclass(slots=True)
+class Settlement:
+    """What has ended since the last round trip. `stored` and `buried` carry the text to write with the job."""
+
+    acked: list[Delivery] = field(default_factory=list)
+    dropped: list[Delivery] = field(default_factory=list)
+    stored: list[tuple[Delivery, str]] = field(default_factory=list)
+    front: list[Delivery] = field(default_factory=list)
+    back: list[Delivery] = field(default_factory=list)
+    buried: list[tuple[Delivery, str]] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        return bool(self.acked or self.is_urgent)
+
+    @property
+    def is_urgent(self) -> bool:
+        """Whether anything beside finished jobs should be written at once."""
+        return bool(self.dropped or self.stored or self.front or self.back or self.buried)
+
+    def followed_by(self, later: Settlement) -> Settlement:
+        """Both, this one first."""
+        return Settlement(
+            self.acked + later.acked,
+            self.dropped + later.dropped,
+            self.stored + later.stored,
+            self.front + later.front,
+            self.back + later.back,
+            self.buried + later.buried,
+        )
+
+
+class Holdings:
+    """The jobs of a consumer with `workers` threads."""
+
+    def __init__(self, workers: int) -> None:
+        self.workers = workers
+        self.ready: deque[Delivery] = deque()
+        self.marked: set[str] = set()
+        """Entries that Redis knows as possibly running; among the ready ones, those that may start."""
+        self.running: dict[str, Delivery] = {}
+        self.settled = Settlement()
+        self._disowned: set[str] = set()
+        self._delayed: list[tuple[int, int, Delivery]] = []
+        self._order = itertools.count()
+        self._batch = 0
+
+    @property
+    def can_run(self) -> int:
+        """How many jobs it holds that run or could start now."""
+        return len(self.ready) + len(self.running)
+
+    @property
+    def delayed(self) -> int:
+        """How many wait for a retry."""
+        return len(self._delayed)
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether it holds a job that no other may run beside."""
+        return any(job.alone for job in (*itertools.islice(self.ready, 1), *self.running.values()))
+
+    def __bool__(self) -> bool:
+        return bool(self.ready or self.running or self._delayed or self.settled)
+
+    def text(self) -> str:
+        """What Redis should store: the jobs still held, and those that finished but are not settled there."""
+        lines = [f"R {entry}\n" for entry in self.running if entry not in self._disowned]
+        lines += [f"{'R' if job.entry in self.marked else 'B'} {job.entry}\n" for job in self.ready]
+        lines += [f"Z {job.entry}\n" for _, _, job in sorted(self._delayed)]
+        lines += [f"F {job.entry}\n" for job in self.settled.acked]
+        others = (*self.settled.dropped, *self.settled.front, *self.settled.back)
+        lines += [f"B {job.entry}\n" for job in (*others, *(job for job, _ in self.settled.buried))]
+        return "".join(lines)
+
+    def accept(self, taken: Iterable[Delivery], may_start: int, now_ms: int) -> None:
+        """Put what was taken behind what is ready; the first `may_start` are marked in Redis already."""
+        self._batch = 0
+        for number, job in enumerate(taken):
+            self._batch += 1
+            if job.due > now_ms:
+                self.delay(job)
+                continue
+            self.ready.append(job)
+            if number < may_start:
+                self.marked.add(job.entry)
+
+    def first_ready(self, clock_ms: int, *, gate_open: bool) -> Delivery | None:
+        """The job that should start next, if any; expired ones are dropped on the way. A probe passes the gate."""
+        while self.ready and self.ready[0].has_expired(clock_ms):
+            self.settled.dropped.append(self._unready())
+        if not self.ready or not (gate_open or self.ready[0].is_probe):
+            return None
+        job = self.ready[0]
+        if self.running and (job.alone or any(other.alone for other in self.running.values())):
+            return None
+        return job
+
+    def start(self) -> Delivery:
+        """Begin the first ready job."""
+        job = self._unready()
+        self.running[job.entry] = job
+        return job
+
+    def mark(self, count: int) -> None:
+        """Mark the first `count` ready jobs, beside those that are."""
+        self.marked.update(job.entry for job in itertools.islice(self.ready, count))
+
+    @property
+    def stride(self) -> int:
+        """How many jobs to mark at a time: a third of the batch, so that marks cost two commands a batch."""
+        return max(1, -(-self._batch // 3))
+
+    def finish(self, job: Delivery) -> bool:
+        """A job has ended; false when it is not this consumer's to settle any more."""
+        if self.running.pop(job.entry, None) is None:
+            return False
+        owned = job.entry not in self._disowned
+        self._disowned.discard(job.entry)
+        return owned
+
+    def delay(self, job: Delivery) -> None:
+        """Keep a job until it is due."""
+        heapq.heappush(self._delayed, (job.due, next(self._order), job))
+
+    def next_due(self) -> int | None:
+        """When the next delayed job is due, in epoch milliseconds."""
+        return self._delayed[0][0] if self._delayed else None
+
+    def wake_due(self, now_ms: int, *, gate_open: bool) -> int:
+        """Let due jobs start before others; behind a closed gate they queue up last. Returns how many may start."""
+        woken = 0
+        while self._delayed and self._delayed[0][0] <= now_ms:
+            job = heapq.heappop(self._delayed)[2]
+            if gate_open:
+                self.ready.appendleft(job)
+                woken += 1
+            else:
+                self.settled.back.append(job)
+        return woken
+
+    def give_back_ready(self) -> None:
+        """Hand what has not started back to the queue; a probe stays, it has its permit."""
+        kept = [job for job in self.ready if job.is_probe]
+        self.settled.front += [job for job in self.ready if not job.is_probe]
+        self.ready = deque(kept)
+        self.marked.intersection_update(job.entry for job in kept)
+
+    def give_back_all(self) -> None:
+        """Hand back what is ready and what waits for a retry: the consumer stops."""
+        self.settled.front += [*self.ready, *(job for _, _, job in sorted(self._delayed))]
+        self.ready.clear()
+        self.marked.clear()
+        self._delayed.clear()
+
+    def give_back_running(self) -> list[Delivery]:
+        """Hand back what is still running; whatever becomes of it here no longer counts."""
+        jobs = [job for entry, job in self.running.items() if entry not in self._disowned]
+        self.running.clear()
+        self.settled.front += jobs
+        return jobs
+
+    def take_settled(self) -> Settlement:
+        """What is to be written; the caller puts it back when that fails."""
+        settled, self.settled = self.settled, Settlement()
+        return settled
+
+    def put_back(self, settled: Settlement) -> None:
+        """Keep what could not be written for the next round trip."""
+        self.settled = settled.followed_by(self.settled)
+
+    def disown(self, lost: dict[str, bool], settled: Settlement) -> list[Delivery]:
+        """Let go of the `lost` jobs, which Redis does not count as held here any more.
+
+        The value tells whether someone else has the job. Returns those that nobody has and that are not running, to
+        be queued again. A running one finishes, but is not this consumer's to settle.
+        """
+        if not lost:
+            return []
+        homeless = [job for job in (*settled.front, *settled.back) if lost.get(job.entry) is False]
+        self._disowned.update(entry for entry in lost if entry in self.running)
+        homeless += [job for job in self.ready if lost.get(job.entry) is False]
+        self.ready = deque(job for job in self.ready if job.entry not in lost)
+        self.marked.difference_update(lost)
+        homeless += [job for _, _, job in self._delayed if lost.get(job.entry) is False]
+        self._delayed = [item for item in self._delayed if item[2].entry not in lost]
+        heapq.heapify(self._delayed)
+        return homeless
+
+    def _unready(self) -> Delivery:
+        job = self.ready.popleft()
+        self.marked.discard(job.entry)
+        return job

@@ -1,0 +1,177 @@
+-- One round trip of a consumer: settle what has ended, say what it still holds, take what may be taken.
+-- KEYS: waiting, jobs, held text, lease, doorbell, consumers, dead letters, pause, breaker, alone, dead flag, probe.
+-- ARGV: see `arguments` below, then six lists, each preceded by its length.
+-- Answers {reason, wait in ms, left waiting (-1: unknown), breaker, probe token, alone, '=' and the held text if it is not
+-- what the caller would expect, {entry, body, ...}, {lost entry, '1' if someone else has it, ...}}.
+
+local waiting, jobs, held, lease, doorbell, consumers = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
+local dead, pause, breaker, alone, dead_flag, probe = KEYS[7], KEYS[8], KEYS[9], KEYS[10], KEYS[11], KEYS[12]
+-- arguments: the worker; the held text it believes is stored; the one that is true now, without what is settled or
+-- taken here; how many to take (0 none, -1: half of what waits, within the bounds that follow); how many of them may
+-- start at once, and the fraction that may when jobs stream (0: they do not); whether it holds nothing that could
+-- run; lease to renew in ms (0: leave it); whether to ring when jobs are left; breaker's open time and probe lease
+-- in ms; token for a probe; most dead letters.
+local worker, expected, holding, want = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
+local least, most, first_few, fraction = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
+local is_empty, lease_ms, ring_rest = ARGV[9] == '1', tonumber(ARGV[10]), ARGV[11] == '1'
+local open_ms, probe_ms, token, cap = tonumber(ARGV[12]), tonumber(ARGV[13]), ARGV[14], tonumber(ARGV[15])
+local at = 16
+local function next_list()
+  local items = {}
+  for i = 1, tonumber(ARGV[at]) do items[i] = ARGV[at + i] end
+  at = at + #items + 1
+  return items
+end
+local acked, dropped, stored, front, back, buried =
+  next_list(), next_list(), next_list(), next_list(), next_list(), next_list()
+
+-- 1. What may be taken?
+local flags = redis.call('MGET', pause, breaker, alone, dead_flag)
+local gate = read_breaker(flags[2])
+local reason, wait, left, taken, was_alone = 'none', 0, -1, {}, 0
+local function pop(count)
+  local entries = redis.call('RPOP', waiting, count) or {}
+  local keys = {}
+  for i, entry in ipairs(entries) do keys[i] = key_of(entry) end
+  local bodies = call_many('HMGET', jobs, keys)
+  for i, entry in ipairs(entries) do
+    local id = bodies[i] and id_in(bodies[i])
+    -- Stale entries are passed over; what cannot be read at all is handed out, to be buried by its taker.
+    if bodies[i] and (not id or id == id_of(entry)) then
+      taken[#taken + 1] = entry
+      taken[#taken + 1] = bodies[i]
+    end
+  end
+  if #entries < count then left = 0 end
+  return #entries
+end
+local function pop_alone()
+  local rest = flags[3]
+  while #taken == 0 and rest ~= '' do
+    local entry
+    entry, rest = string.match(rest, '^([^\n]*)\n(.*)$')
+    local body = redis.call('HGET', jobs, key_of(entry))
+    if body and id_in(body) == id_of(entry) then taken = {entry, body} end
+  end
+  redis.call('SET', alone, rest)
+end
+if want ~= 0 then
+  local leave
+  if flags[1] then
+    reason, wait = 'pause', math.max(redis.call('PTTL', pause), 1)
+  else
+    leave, wait = ask_breaker(breaker, probe, gate, open_ms)
+    if leave == 'none' then reason = 'breaker' end
+  end
+  if leave == 'all' or leave == 'probe' then
+    if (flags[3] or '') ~= '' then
+      reason = 'alone'
+      if is_empty then pop_alone() end
+      was_alone = #taken > 0 and 1 or 0
+    elseif leave == 'probe' then
+      while #taken == 0 and left ~= 0 do pop(1) end
+    elseif want > 0 then
+      pop(want)
+    else
+      local total = redis.call('LLEN', waiting)
+      local count = math.min(math.max(math.ceil(total / 2), least), most, total)
+      left = total - count
+      if count > 0 then pop(count) end
+    end
+    if leave == 'probe' and #taken > 0 then
+      reason = 'probe'
+      take_probe(breaker, probe, gate, token, probe_ms)
+    end
+  end
+end
+
+-- 2. Say what is held from now on, and learn what was stored: if that is not what this consumer wrote, an answer got
+-- lost, its jobs were given to others, or Redis was emptied.
+local now_held, may_start = {holding}, first_few
+if fraction > 0 then may_start = math.max(may_start, math.ceil(#taken / 2 / fraction)) end
+for i = 1, #taken, 2 do
+  now_held[#now_held + 1] = (i <= 2 * may_start and 'R ' or 'B ') .. taken[i] .. '\n'
+end
+local text, corrected, lost = table.concat(now_held), '', {}
+local before = expected
+if text ~= expected then before = redis.call('SET', held, text, 'GET') or '' end
+if before ~= expected then
+  local owned, known = tags_in(before), {}
+  local function report(entry)
+    lost[#lost + 1] = entry
+    lost[#lost + 1] = tostring(redis.call('HEXISTS', jobs, key_of(entry)))
+    return lost[#lost] == '1'
+  end
+  local function mine(entries, step, on_missing)
+    local kept = {}
+    for i = 1, #entries, step do
+      known[entries[i]] = true
+      if owned[entries[i]] or on_missing and not on_missing(entries[i]) then
+        for j = i, i + step - 1 do kept[#kept + 1] = entries[j] end
+      end
+    end
+    return kept
+  end
+  local function report_and_drop(entry) report(entry) return true end
+  acked, dropped, stored = mine(acked, 1), mine(dropped, 1), mine(stored, 2)
+  front, back = mine(front, 1, report_and_drop), mine(back, 1, report_and_drop)
+  buried = mine(buried, 2, report)
+  now_held = {}
+  for tag, entry in string.gmatch(holding, '(%u) (%S+ %S+)\n') do
+    known[entry] = true
+    if owned[entry] then
+      now_held[#now_held + 1] = tag .. ' ' .. entry .. '\n'
+    else
+      report(entry)
+    end
+  end
+  for i = 1, #taken, 2 do
+    known[taken[i]] = true
+    now_held[#now_held + 1] = (i <= 2 * may_start and 'R ' or 'B ') .. taken[i] .. '\n'
+  end
+  for entry, tag in pairs(owned) do -- taken by an answer that never arrived: back to the front
+    if not known[entry] then redis.call(tag == 'F' and 'LPUSH' or 'RPUSH', waiting, entry) end
+  end
+  text = table.concat(now_held)
+  corrected = '=' .. text
+  redis.call('SET', held, text)
+end
+if expected == '' and text ~= '' then redis.call('SADD', consumers, worker) end
+if lease_ms > 0 and text ~= '' then redis.call('SET', lease, '1', 'PX', lease_ms) end
+
+-- 3. Settle what has ended.
+if #acked > 0 then
+  local keys = {}
+  for i, entry in ipairs(acked) do keys[i] = key_of(entry) end
+  call_many('HDEL', jobs, keys)
+  if flags[4] then -- a success resolves the dead letter of its key
+    call_many('HDEL', dead, keys)
+    if redis.call('EXISTS', dead) == 0 then redis.call('DEL', dead_flag) end
+  end
+end
+for _, entry in ipairs(dropped) do -- expired: its key may be a newer job's by now
+  local body = redis.call('HGET', jobs, key_of(entry))
+  if body and id_in(body) == id_of(entry) then redis.call('HDEL', jobs, key_of(entry)) end
+end
+if #stored > 0 then
+  local pairs_to_set = {}
+  for i = 1, #stored, 2 do
+    pairs_to_set[#pairs_to_set + 1] = key_of(stored[i])
+    pairs_to_set[#pairs_to_set + 1] = stored[i + 1]
+  end
+  call_many('HSET', jobs, pairs_to_set)
+end
+call_many('RPUSH', waiting, front)
+call_many('LPUSH', waiting, back)
+for i = 1, #buried, 2 do
+  bury(dead, dead_flag, key_of(buried[i]), buried[i + 1], cap)
+  redis.call('HDEL', jobs, key_of(buried[i]))
+end
+if #front + #back > 0 then
+  ring(doorbell)
+elseif ring_rest and #taken > 0 and left ~= 0 then
+  ring(doorbell)
+elseif left == 0 and #taken > 0 then
+  redis.call('DEL', doorbell) -- nothing is left to wake anyone for
+end
+return {reason, wait, left, gate.raw, reason == 'probe' and token or '', was_alone, corrected, taken, lost}

@@ -1,0 +1,154 @@
+"""A leased queue under Huey: at-least-once delivery at a few Redis commands per batch.
+
+huey = LeasedHuey(redis_url="redis://localhost", prefix="pickmyclass:", timezone="America/Phoenix")
+
+@huey.task(name="process_section")
+def process_section(term, class_nbr): ...          # may raise RetryLater, Park, Pause, GiveUp
+
+@huey.periodic_task(crontab(minute="0,30"))
+def tick(turn): ...                                # in a control thread; turn.scheduled_at, turn.wait(seconds)
+
+@huey.control(every=30.0, stops_last=True)
+def beat(turn): ...                                # woken early by huey.wake("beat")
+
+huey.push([Job("process_section", "2261:12345", {"term": "2261", "class_nbr": "12345"})], now_ms)
+huey.create_consumer(workers=4, worker_id="web-1-7f3a").run()      # until SIGTERM
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from huey import Huey
+from huey.exceptions import ConfigurationError
+from huey.registry import Registry
+
+from shared.core.durations import Durations
+from shared.core.jobs import GiveUp, Job, Park, Pause, PushResult, RetryLater, current_delivery
+from shared.stores.breaker import Breaker
+from shared.stores.dead_letters import DeadLetters
+from shared.stores.lock import Lock
+from shared.stores.queue.consumer import LeasedConsumer, Snapshot
+from shared.stores.queue.controls import Control, Turn
+from shared.stores.queue.storage import Counts, QueueStorage
+
+__all__ = [
+    "Counts",
+    "GiveUp",
+    "Job",
+    "LeasedHuey",
+    "Park",
+    "Pause",
+    "PushResult",
+    "RetryLater",
+    "Snapshot",
+    "Turn",
+    "current_delivery",
+]
+
+
+def wall_clock() -> int:
+    """Epoch milliseconds."""
+    return time.time_ns() // 1_000_000
+
+
+class _NamedRegistry(Registry):  # type: ignore[misc]  # huey has no types
+    """Tasks by their bare name, so that a job outlives a move of its function."""
+
+    def task_to_string(self, task_class: Any) -> str:
+        return str(task_class.__name__)
+
+
+class LeasedHuey(Huey):  # type: ignore[misc]  # huey has no types
+    """A Huey whose jobs are leased, not popped; no results, no revocations, no pickle, no schedule in Redis."""
+
+    storage: QueueStorage
+
+    def __init__(
+        self,
+        *,
+        redis_url: str,
+        prefix: str = "pickmyclass:",
+        name: str = "class-check",
+        timezone: str = "UTC",
+        durations: Durations | None = None,
+        clock: Callable[[], int] = wall_clock,
+    ) -> None:
+        """Connects at first use. `clock` gives epoch milliseconds; `timezone` is the periodic tasks' own."""
+        self.durations = durations or Durations()
+        self.timezone = ZoneInfo(timezone)
+        super().__init__(
+            name,
+            results=False,
+            storage_class=QueueStorage,
+            url=redis_url,
+            prefix=prefix,
+            durations=self.durations,
+            clock=clock,
+        )
+        self._registry = _NamedRegistry()
+        self.controls: list[Control] = []
+        self.dead_letters = DeadLetters(self.storage)
+        self.breaker = Breaker(self.storage.client, prefix, self.storage.doorbell, self.durations)
+        self.lock = Lock(self.storage.client, prefix, self.durations, clock)
+
+    def push(self, jobs: Iterable[Job], now_ms: int) -> PushResult:
+        """Queue those jobs that are not queued yet, in as few round trips as their size allows.
+
+        `now_ms` (epoch milliseconds, the clock of the slots) decides which queued ones have expired and are
+        replaced. Raises `RedisError`; then it may be repeated without harm.
+        """
+        return self.storage.push(jobs, now_ms)
+
+    def enqueue(self, task: Any) -> None:
+        """Huey's way to queue a call: never a duplicate of another, expires never. Keyword arguments only."""
+        if task.args or task.eta or task.on_complete or task.on_error:
+            raise ConfigurationError("a leased job takes keyword arguments only, no delay and no pipeline")
+        job = Job(task.name, str(task.id), task.kwargs, urgent=bool(task.priority))
+        self.push([job], self.storage.clock())
+
+    def counts(self) -> Counts:
+        """How much there is; asks Redis about ten commands. Raises `RedisError`."""
+        return self.storage.counts()
+
+    def take_over(self, worker_id: str) -> tuple[int, int, int] | None:
+        """Give the jobs of a consumer whose beat is old to the others; None while its lease stands.
+
+        Returns how many went back, how many will run alone, how many were buried. Raises `RedisError`.
+        """
+        return self.storage.take_over(worker_id)
+
+    def known_consumers(self) -> set[str]:
+        """Consumers that hold jobs or died; those that the database does not know are dead too."""
+        return self.storage.known_consumers()
+
+    def control(
+        self, *, every: float, name: str | None = None, stops_last: bool = False
+    ) -> Callable[[Callable[[Turn], float | None]], Callable[[Turn], float | None]]:
+        """Declare a function that a consumer calls in a thread of its own, `every` so many seconds.
+
+        It may return the seconds until its next turn. With `stops_last` it goes on until the workers have finished.
+        """
+
+        def declare(function: Callable[[Turn], float | None]) -> Callable[[Turn], float | None]:
+            self.controls.append(Control(name or function.__name__, function, every, stops_last=stops_last))
+            return function
+
+        return declare
+
+    def wake(self, name: str) -> None:
+        """Let the control function `name` of this process run at once."""
+        for control in self.controls:
+            if control.name == name:
+                control.woken.set()
+
+    def create_consumer(self, *, workers: int = 4, worker_id: str) -> LeasedConsumer:
+        """The consumer of this process; `worker_id` must be new with every start. Run it with `run()`."""
+        return LeasedConsumer(self, workers=workers, worker_id=worker_id)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self.storage.close()

@@ -1,0 +1,93 @@
+"""Redis clients and Lua scripts. Every wait has a limit; setting a connection up costs no needless command."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from redis import BlockingConnectionPool, Redis, RedisError
+from redis.exceptions import NoScriptError
+
+LUA = Path(__file__).parent / "lua"
+
+__all__ = ["Doorbell", "Redis", "RedisError", "Script", "connect_redis"]
+
+
+def connect_redis(url: str, *, timeout: float = 5.0, pool_size: int = 8) -> Redis:
+    """A client for `redis://`, `rediss://` or `unix://`, with or without password; connects at first use.
+
+    `timeout` (seconds) bounds each answer, so a client that blocks needs one longer than its blocking command:
+    redis-py would drop the connection, and with it what was popped. Nothing is retried here, because a repeated
+    write may happen twice; callers know what may be repeated. RESP2 without client info saves the HELLO and the
+    refused CLIENT SETINFO commands of each new connection, which hosted plans count.
+    """
+    pool = BlockingConnectionPool.from_url(
+        url,
+        protocol=2,
+        driver_info=None,
+        socket_timeout=timeout,
+        socket_connect_timeout=min(timeout, 5.0),
+        health_check_interval=0,
+        max_connections=pool_size,
+        timeout=timeout,
+        decode_responses=True,
+        encoding_errors="surrogateescape",  # what others wrote must not make an answer unreadable
+    )
+    return Redis.from_pool(pool)
+
+
+class Script:
+    """A Lua script from `lua/`, made of one or more files (shared rules first), called by its hash."""
+
+    def __init__(self, *names: str) -> None:
+        """Read `names`, without their suffix, in order."""
+        self._text = "\n".join((LUA / f"{name}.lua").read_text(encoding="utf-8") for name in names)
+        self._hash = hashlib.sha1(self._text.encode(), usedforsecurity=False).hexdigest()
+
+    def __call__(self, client: Redis, keys: list[str], arguments: list[Any]) -> Any:
+        """Run it; a server that does not know it yet (or was restarted) gets the text in the same breath."""
+        try:
+            return client.evalsha(self._hash, len(keys), *keys, *arguments)
+        except NoScriptError:
+            return client.eval(self._text, len(keys), *keys, *arguments)
+
+
+class Doorbell:
+    """A list to block on until somebody rings. One thread waits; any other may interrupt it."""
+
+    def __init__(self, url: str, key: str, longest: float) -> None:
+        """`longest` is the most seconds that `wait` will be asked for."""
+        self._client = connect_redis(url, timeout=longest + 15.0, pool_size=1)
+        self._key = key
+        self._interrupted = False
+        self._silent = threading.Event()
+        self._silent.set()
+
+    def wait(self, seconds: float) -> bool:
+        """Whether it rang within `seconds`; false also when interrupted. Raises `RedisError`."""
+        self._silent.clear()
+        try:
+            return not self._interrupted and self._client.blpop([self._key], timeout=seconds) is not None
+        except (RedisError, OSError, AttributeError, ValueError):
+            # An interrupt takes the socket away under the read, which then fails in one of many ways.
+            if self._interrupted:
+                return False
+            raise
+        finally:
+            self._interrupted = False
+            self._silent.set()
+
+    def interrupt(self) -> None:
+        """Make the current wait, or the next one, return at once. At most a ring is lost, never a job."""
+        self._interrupted = True
+        deadline = time.monotonic() + 1.0
+        while not self._silent.is_set() and time.monotonic() < deadline:
+            self._client.connection_pool.disconnect()
+            self._silent.wait(0.02)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._client.close()

@@ -1,6 +1,6 @@
 -- Health: what Postgres knows about how it goes, in one answer.
 
--- Outbox: what waits, since when, and what was given up.
+-- Outbox: what waits, since when, and what was given up. A frozen batch that Resend has not answered waits, too.
 create function pickmyclass.mail_health() returns jsonb
 language sql stable as $$
     select jsonb_build_object(
@@ -9,7 +9,7 @@ language sql stable as $$
                     where b.outcome is null),
         'held', (select count(*) from pickmyclass.outbox o where o.status = 'pending' and o.held),
         'oldest_pending_seconds', (select extract(epoch from clock_timestamp() - min(o.created_at))
-                                   from pickmyclass.outbox o where o.status = 'pending'),
+                                   from pickmyclass.outbox o where o.status in ('pending', 'sending')),
         'dead', (select count(*) from pickmyclass.outbox o where o.status = 'dead'),
         'hold', (select to_jsonb(h) - 'only_row' from pickmyclass.mail_hold h))
 $$;
@@ -53,14 +53,26 @@ language sql stable as $$
         'watched_sections', count(*),
         'overdue_sections', count(*) filter (where s.watched_since < s.due_since
             and coalesce(c.attempt_slot < s.due_since, true)),
-        'oldest_check_seconds', greatest(0, extract(epoch from p_at - min(coalesce(
-            c.checked_at, nullif(s.watched_since, '-infinity'))))),
+        'oldest_check_seconds', extract(epoch from p_at - least(p_at, min(
+            coalesce(c.checked_at, nullif(s.watched_since, '-infinity'))))),
         'last_completed_check_at', max(c.checked_at),
         'struck_sections', count(*) filter (where c.not_found_strikes > 0),
         'failed_sections', count(*) filter (where c.last_error is not null))
     from (select o.*, pickmyclass.slot_of(o.class_nbr, p_at - interval '30 minutes') as due_since
           from pickmyclass.our_sections(p_at) o) s
     left join pickmyclass.section_checks c on c.term = s.term and c.class_nbr = s.class_nbr
+$$;
+
+-- Why the last attempts of our sections were given up, the most frequent reasons first.
+create function pickmyclass.failures(p_at timestamptz) returns jsonb
+language sql stable as $$
+    select coalesce(jsonb_agg(jsonb_build_object('error', f.last_error, 'sections', f.sections)
+                              order by f.sections desc, f.last_error), '[]')
+    from (select c.last_error, count(*) as sections
+          from pickmyclass.our_sections(p_at) s
+          join pickmyclass.section_checks c on c.term = s.term and c.class_nbr = s.class_nbr
+          where c.last_error is not null
+          group by c.last_error order by count(*) desc, c.last_error limit 5) f
 $$;
 
 -- pmc_read_health: everything that the health check and the metrics ask of Postgres, in one round trip.
@@ -81,6 +93,7 @@ begin
             'odd', pickmyclass.tick_health(pickmyclass.latest_tick('odd', v_now))),
         'workers', public.pmc_list_workers(),
         'freshness', pickmyclass.freshness(v_now),
+        'failures', pickmyclass.failures(v_now),
         'source_looks_broken', pickmyclass.source_looks_broken(v_now),
         'ownership', public.pmc_show_ownership() - 'exceptions');
 end $$;

@@ -161,6 +161,12 @@ class Settings(BaseModel):
     supabase_jwt_secret: str | None = Field(None, repr=False, description="Verifies users' tokens signed with HS256.")
     site_upstream: HttpUrl | None = Field(None, description="Where the site's own pages are served (Caddy).")
     max_watches_per_user: int = Field(10, ge=1, le=1000, description="How many sections one student may watch.")
+    user_requests_per_minute: int = Field(
+        300, ge=1, le=100_000, description="How often one student may ask in a minute."
+    )
+    user_lookups_per_minute: int = Field(
+        60, ge=1, le=100_000, description="How often one student may make the scraper work in a minute."
+    )
     workers: int = Field(4, ge=1, le=64, description="Worker threads of the consumer.")
     worker_name: str | None = Field(
         None,

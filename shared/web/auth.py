@@ -32,3 +32,9 @@ def require_operator(request: Request, settings: Settings, refusal: str = "Unaut
         raise failure("Server configuration error", 500)
     if not is_operator(request, settings.cron_secret):
         raise failure(refusal, 401, {"WWW-Authenticate": "Bearer"})
+
+
+def is_local(request: Request) -> bool:
+    """Whether the caller is on this machine and came directly; a proxy in front says whom it speaks for."""
+    forwarded = any(name in request.headers for name in ("X-Forwarded-For", "Forwarded", "X-Real-Ip", "Via"))
+    return request.remote_addr in ("127.0.0.1", "::1") and not forwarded

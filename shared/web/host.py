@@ -43,7 +43,9 @@ def load_function(name: str, source: str) -> WSGIApplication:
 
 def build() -> WSGIApplication:
     """The WSGI application that serves every route of the table, and 404 as JSON for all else."""
-    apps = {route.path: load_function(route.name, str(route.source)) for route in ROUTES}
+    sources = {route.name: str(route.source) for route in ROUTES}  # a function may answer more than one path
+    functions = {name: load_function(name, source) for name, source in sources.items()}
+    apps = {route.path: functions[route.name] for route in ROUTES}
 
     def dispatch(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         app = apps.get(environ.get("PATH_INFO", ""), _nowhere)

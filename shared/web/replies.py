@@ -34,3 +34,8 @@ def invalid_input(details: Sequence[tuple[str, str]]) -> ReplyError:
     """400 with every wrong field and what is wrong with it."""
     listed = [{"field": field, "message": message} for field, message in details]
     return failure("Invalid input", 400, details=listed)
+
+
+def redirect(address: str) -> Response:
+    """302 to `address`."""
+    return Response(status=302, headers={"Location": address, "Cache-Control": "no-store"})

@@ -1,0 +1,50 @@
+"""GET, POST, DELETE /api/class-watches: what a student watches.
+
+    curl -H "Authorization: Bearer $TOKEN" localhost:8080/api/class-watches
+    curl -X POST -H "Authorization: Bearer $TOKEN" -H "Content-Type: application/json" \\
+         -d '{"term": "2257", "class_nbr": "12431"}' localhost:8080/api/class-watches
+    curl -X DELETE -H "Authorization: Bearer $TOKEN" "localhost:8080/api/class-watches?id=$WATCH"
+"""
+
+import functions_framework
+from flask import Request, Response
+
+from shared.core.sections import Section
+from shared.flows.watches import AlreadyWatchingError, Watches, WatchLimitError
+from shared.logs import bind
+from shared.web.doors import door, read_json, read_query
+from shared.web.inputs import SectionBody, WatchQuery
+from shared.web.lookups import told_to_students
+from shared.web.replies import reply
+from shared.web.users import User, refusal, require_user
+from shared.wiring import wiring
+
+
+@functions_framework.http
+@door("GET", "POST", "DELETE")
+def class_watches(request: Request) -> Response:
+    """Ask who is there, then list, add or remove."""
+    parts = wiring()
+    user = require_user(request, parts, costly=request.method == "POST")
+    watches = Watches(parts.database, parts.checker, parts.mail)
+    if request.method == "POST":
+        return add(request, user, watches)
+    if request.method == "DELETE":
+        watches.remove(user.id, read_query(request, WatchQuery).id)
+        return reply({"success": True})
+    found = watches.of(user.id)
+    return reply({"watches": found["watches"], "maxWatches": found["max_watches"]})
+
+
+def add(request: Request, user: User, watches: Watches) -> Response:
+    """Add a watch. The limit comes before everything else, so that whoever has no room costs no look-up."""
+    try:
+        if user.watches >= user.max_watches:
+            raise WatchLimitError(user.max_watches)
+        body = read_json(request, SectionBody)
+        with bind(term=body.term, class_nbr=body.class_nbr), told_to_students():
+            return reply({"watch": watches.add(user.id, Section(body.term, body.class_nbr))}, 201)
+    except WatchLimitError as error:
+        raise refusal(str(error), 429) from None
+    except AlreadyWatchingError:
+        raise refusal("You are already watching this class", 409) from None

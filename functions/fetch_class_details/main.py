@@ -1,0 +1,41 @@
+"""POST /api/fetch-class-details: what the university says of a section now. Writes nothing.
+
+    curl -X POST -H "Authorization: Bearer $TOKEN" -H "Content-Type: application/json" \\
+         -d '{"term": "2257", "class_nbr": "12431"}' localhost:8080/api/fetch-class-details
+"""
+
+import functions_framework
+from flask import Request, Response
+
+from shared.core.sections import Section
+from shared.flows.watches import Watches
+from shared.logs import bind
+from shared.web.doors import door, read_json
+from shared.web.inputs import SectionBody
+from shared.web.lookups import told_to_students
+from shared.web.replies import reply
+from shared.web.users import require_user
+from shared.wiring import wiring
+
+SHOWN = (
+    "subject",
+    "catalog_nbr",
+    "title",
+    "instructor_name",
+    "seats_available",
+    "seats_capacity",
+    "location",
+    "meeting_times",
+)
+
+
+@functions_framework.http
+@door("POST")
+def fetch_class_details(request: Request) -> Response:
+    """Ask who is there (O40), look the section up, show what came back and nothing else (O32)."""
+    parts = wiring()
+    require_user(request, parts, costly=True)
+    body = read_json(request, SectionBody)
+    with bind(term=body.term, class_nbr=body.class_nbr), told_to_students():
+        facts = Watches(parts.database, parts.checker, parts.mail).look_up(Section(body.term, body.class_nbr))
+    return reply({name: getattr(facts, name) for name in SHOWN})

@@ -1,0 +1,43 @@
+"""GET, POST /api/unsubscribe?token=: the link in every mail. GET asks, POST acts (O12).
+
+curl -X POST "localhost:8080/api/unsubscribe?token=$TOKEN"
+"""
+
+import logging
+
+import functions_framework
+from flask import Request, Response
+
+from shared.flows.unsubscribe import Unsubscribe
+from shared.stores.database import DatabaseError
+from shared.web.doors import door, read_query
+from shared.web.inputs import TokenQuery
+from shared.web.pages import page
+from shared.web.replies import failure, reply
+from shared.wiring import wiring
+
+log = logging.getLogger(__name__)
+
+
+@functions_framework.http
+@door("GET", "POST")
+def unsubscribe(request: Request) -> Response:
+    """Show the question, or unsubscribe. Mail programs post any body they like (RFC 8058); the token is in the link."""
+    parts = wiring()
+    flow = Unsubscribe(parts.database, parts.tokens, parts.clock)
+    token = read_query(request, TokenQuery).token
+    if request.method != "POST":
+        valid = flow.is_valid(token)
+        return page("unsubscribe.html", state="ask") if valid else page("unsubscribe.html", 400, state="invalid")
+    for_people = request.accept_mimetypes.best_match(["application/json", "text/html"]) == "text/html"
+    try:
+        if flow.act(token):
+            return page("unsubscribe.html", state="done") if for_people else reply({"success": True})
+    except DatabaseError as error:
+        log.error("unsubscribing failed", extra={"error": str(error)})
+        if for_people:
+            return page("unsubscribe.html", 500, state="failed")
+        raise failure("Unsubscribing failed; try again", 500) from None
+    if for_people:
+        return page("unsubscribe.html", 400, state="invalid")
+    raise failure("Invalid or expired token", 400)

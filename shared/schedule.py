@@ -6,12 +6,13 @@ hour; such a schedule is refused at start instead of being noticed by a student.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
 
-from shared.core.slots import SLOT, slot_start
+from shared.core.slots import ROUND, SLOT, Group, group_at, slot_start
 
 OFF = "off"
 
@@ -45,6 +46,22 @@ def next_tick(expression: str, timezone: str, after: datetime) -> datetime | Non
     if expression == OFF:
         return None
     return next(CronSim(expression, after.astimezone(ZoneInfo(timezone)))).astimezone(UTC)
+
+
+def is_due(expression: str) -> Callable[[datetime], bool]:
+    """Whether a minute (naive, in the schedule's own time zone) is one of the schedule's, as Huey asks it."""
+    if expression == OFF:
+        return lambda _minute: False
+    before = timedelta(seconds=1)
+    return lambda minute: next(CronSim(expression, minute - before)) == minute
+
+
+def latest_slots(expression: str, timezone: str, now: datetime) -> dict[Group, datetime]:
+    """The latest slot of each group whose tick was due by `now`; empty when the schedule is off."""
+    if expression == OFF:
+        return {}
+    start = (now - ROUND - SLOT).astimezone(ZoneInfo(timezone))
+    return {group_at(tick): slot_start(tick) for tick in _until(CronSim(expression, start), now)}
 
 
 def _until(ticks: CronSim, end: datetime) -> list[datetime]:

@@ -31,7 +31,6 @@ from shared.stores.lock import Lock
 from shared.stores.queue import LeasedHuey
 from shared.stores.redis import Redis, connect_redis
 
-QUEUE_NAME = "class-check"
 T = TypeVar("T")
 
 
@@ -97,9 +96,9 @@ class Wiring:
     def huey(self) -> LeasedHuey:
         """The leased queue."""
         return LeasedHuey(
-            QUEUE_NAME,
             redis_url=self._set("redis_url"),
             prefix=self.settings.redis_prefix,
+            timezone=self.settings.cron_timezone,
             durations=self.durations,
         )
 
@@ -111,9 +110,7 @@ class Wiring:
     @part
     def lock(self) -> Lock:
         """The cron lock."""
-        return Lock(
-            self.redis, self.settings.redis_prefix, self.durations, lambda: int(self.clock().timestamp() * 1000)
-        )
+        return self.huey.lock
 
     @part
     def scraper(self) -> Scraper:

@@ -7,11 +7,13 @@
 import math
 import time
 import uuid
+from contextlib import suppress
 from typing import Annotated, Any
 
 import functions_framework
 from flask import Request, Response
 from pydantic import BaseModel, Field
+from redis import RedisError
 
 from shared.core.changes import EventKind
 from shared.core.sections import Section
@@ -25,6 +27,7 @@ from shared.flows.check import (
 )
 from shared.flows.mail import send_own_mail
 from shared.logs import bind
+from shared.stores.queue import LeasedHuey
 from shared.web.auth import require_operator
 from shared.web.doors import door, read_json
 from shared.web.replies import failure, reply
@@ -59,8 +62,15 @@ def process_section(request: Request) -> Response:
             raise failure("Circuit breaker unavailable", 503, {"Retry-After": "30"}) from None
         except CheckError as error:
             raise failure(str(error), 500, processing_time_ms=since(started)) from None
+        resolve_dead_letter(parts.huey, section)
         sent = send_own_mail(parts.mail, caller) if caller and report.emails_leased else 0
     return reply(answer(section, report, sent, since(started)))
+
+
+def resolve_dead_letter(huey: LeasedHuey, section: Section) -> None:
+    """A success makes the section's dead letter history; without Redis the next queued success does."""
+    with suppress(RedisError):
+        huey.dead_letters.resolve(section.key)
 
 
 def answer(section: Section, report: CheckReport, sent: int, took_ms: int) -> dict[str, Any]:

@@ -6,6 +6,7 @@ These run in control threads of their own and never wait behind a thousand queue
 from __future__ import annotations
 
 import logging
+import random
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,14 +15,13 @@ from typing import Any, Literal, Protocol
 from redis import RedisError
 
 from shared.core.durations import Durations
-from shared.core.slots import Group, group_at, latest_slot
+from shared.core.slots import Group, group_at, slot_start
 from shared.flows.tick import LockBusyError, LockUnavailableError, Ticker, TickOrder, TickReport
 from shared.flows.tools import Clock, DatabaseCalls
 from shared.stores.database import DatabaseError
 
 log = logging.getLogger(__name__)
 
-GROUPS: tuple[Group, ...] = ("even", "odd")
 Status = Literal["active", "paused", "draining", "offline"]
 
 
@@ -43,6 +43,14 @@ class Worker:
 
 
 @dataclass(frozen=True, slots=True)
+class Heard:
+    """What the registry answered to a beat: what an operator wants of this consumer, and whether mail is due."""
+
+    status: Status
+    mail_due: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Duties:
     """A consumer's duties, with the stores they need."""
 
@@ -52,10 +60,19 @@ class Duties:
     worker: Worker
     durations: Durations
     clock: Clock
+    pick: Callable[[float, float], float] = random.uniform
 
     def tick(self, scheduled: datetime, wait: Callable[[float], bool]) -> TickReport | None:
-        """Tick for the slot that holds `scheduled`. `None`: it could not begin now, and the rescue will see to it."""
+        """Tick for the slot that holds `scheduled`. `None`: it could not begin now, and the rescue will see to it.
+
+        Several servers wake in the same second; spread over a few, all but one see that the slot's tick is done
+        and leave the lock alone, which costs them no Redis command.
+        """
+        if wait(self.pick(0.0, self.durations.tick_spread)):
+            return None
         try:
+            if self._is_done(scheduled):
+                return None
             return self.ticker.tick(TickOrder(scheduled, group_at(scheduled), "scheduler", self.worker.name), wait)
         except LockBusyError as error:
             log.warning("tick gave up waiting for the lock", extra={"holder": error.holder})
@@ -65,17 +82,23 @@ class Duties:
             log.error("tick failed", extra={"error": type(error).__name__})
         return None
 
-    def catch_up(self, wait: Callable[[float], bool]) -> list[TickReport]:
-        """Run whichever of the two latest ticks is missing: the server may have been down over the slot's start."""
-        now = self.clock()
+    def catch_up(self, due: dict[Group, datetime], wait: Callable[[float], bool]) -> list[TickReport]:
+        """Run whichever of the ticks that were `due` is missing: the server may have been down over a slot's start.
+
+        `due` is the latest slot of each group by the schedule. Returns what ran. Raises `DatabaseError`.
+        """
         ran: list[TickReport | None] = []
-        latest = self.database.call("pmc_latest_ticks", p_now=now)
-        for slot, group in sorted((latest_slot(group, now), group) for group in GROUPS):
+        latest = self.database.call("pmc_latest_ticks", p_now=self.clock()) if due else {}
+        for slot, group in sorted((slot, group) for group, slot in due.items()):
             tick = latest[group]
             if tick is None or datetime.fromisoformat(tick["slot"]) < slot or not tick["finished"]:
                 log.warning("catching up with a missed tick", extra={"slot": slot.isoformat(), "group": group})
                 ran.append(self.tick(slot, wait))
         return [report for report in ran if report]
+
+    def _is_done(self, scheduled: datetime) -> bool:
+        tick = self.database.call("pmc_latest_ticks", p_now=scheduled)[group_at(scheduled)]
+        return tick is not None and tick["finished"] and datetime.fromisoformat(tick["slot"]) == slot_start(scheduled)
 
     def rescue(self) -> None:
         """Queue again what the latest slots left without an ended attempt."""
@@ -84,11 +107,16 @@ class Duties:
         except (DatabaseError, RedisError) as error:
             log.error("rescue failed; it is tried again", extra={"error": type(error).__name__})
 
-    def beat(self, current_jobs: int, figures: dict[str, Any]) -> tuple[Status, bool] | None:
+    def register(self, sleep: Callable[[float], object]) -> None:
+        """The first beat, before any job is taken: jobs of a consumer that nobody knows could not be taken over."""
+        while self.beat(0, {}) is None:
+            sleep(self.durations.retry_base)
+
+    def beat(self, current_jobs: int, figures: dict[str, Any]) -> Heard | None:
         """Say that this consumer lives, and replace the dead.
 
-        Returns what an operator wants of it and whether mail is due, or `None` when Postgres did not answer. A dead
-        one's jobs are taken over first; only then does its row go offline, or its jobs would be stuck for ever.
+        `None` when Postgres did not answer. A dead one's jobs are taken over first; only then does its row go
+        offline, or its jobs would be stuck for ever.
         """
         worker = {
             "worker_id": self.worker.incarnation,
@@ -107,7 +135,7 @@ class Duties:
         except DatabaseError as error:
             log.error("beat failed", extra={"error": str(error)})
             return None
-        return answer["status"], answer["mail_due"]
+        return Heard(answer["status"], answer["mail_due"])
 
     def sign_off(self) -> None:
         """The last word of a consumer that handed everything back."""

@@ -1,0 +1,111 @@
+"""The door for the clock and the queue: the Huey instance, its task, and the work that is done by the clock.
+
+`./run.sh consumer` runs it. Everything here hands on to a flow; the parts come from the environment.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+import time
+from typing import Any
+
+from shared.core.jobs import current_delivery
+from shared.flows.duties import Duties, Heard, Worker
+from shared.flows.mail import send_due_mail
+from shared.flows.queued import check_queued
+from shared.ops.pulse import Pulse
+from shared.schedule import OFF, is_due, latest_slots
+from shared.stores.queue import LeasedHuey, Turn
+from shared.stores.queue.consumer import LeasedConsumer
+from shared.wiring import Wiring, wiring
+
+log = logging.getLogger("huey_app")
+
+
+def build(parts: Wiring, *, replay: bool = False) -> LeasedConsumer:
+    """A consumer over `parts`, ready to run.
+
+    With `replay` it only works on what is queued and beats; ticks, rescue and mail are whoever's who owns the time.
+    """
+    huey, settings = parts.huey, parts.settings
+    duties = Duties(parts.database, huey, parts.ticker, _worker(parts, replay), parts.durations, parts.clock)
+    declare_task(huey, parts)
+    if not replay:
+        declare_ticks(huey, duties, settings.cron_schedule, settings.cron_timezone)
+        declare_mail(huey, parts)
+
+    @huey.control(every=parts.durations.beat)
+    def beat(turn: Turn) -> None:
+        if not turn.is_stopping:
+            heed(duties.beat(pulse.current_jobs, pulse.figures()), consumer)
+
+    huey.on_startup(name="register")(lambda: duties.register(time.sleep))
+    huey.on_shutdown(name="sign_off")(duties.sign_off)
+    consumer = huey.create_consumer(workers=settings.workers, worker_id=parts.incarnation)
+    pulse = Pulse(parts, consumer)
+    return consumer
+
+
+def declare_task(huey: LeasedHuey, parts: Wiring) -> None:
+    """The one task of the queue."""
+
+    @huey.task(name="process_section")  # type: ignore[untyped-decorator]  # huey has no types
+    def process_section(**_payload: Any) -> None:
+        delivery = current_delivery()
+        if delivery is None:
+            raise RuntimeError("process_section runs in a consumer; use `./run.sh ops check` to check by hand")
+        report = check_queued(parts.checker, delivery, parts.durations)
+        if report.emails_queued:
+            huey.wake("mail")
+
+
+def declare_ticks(huey: LeasedHuey, duties: Duties, schedule: str, timezone: str) -> None:
+    """The scheduler's tick, the catch-up of a missed one, and the rescue of sections lost on the way."""
+    if schedule != OFF:
+
+        @huey.periodic_task(is_due(schedule), name="tick")  # type: ignore[untyped-decorator]  # huey has no types
+        def tick(turn: Turn) -> None:
+            duties.tick(turn.scheduled_at or duties.clock(), turn.wait)
+
+    @huey.control(every=duties.durations.rescue)
+    def rescue(turn: Turn) -> None:
+        duties.catch_up(latest_slots(schedule, timezone, duties.clock()), turn.wait)
+        duties.rescue()
+
+
+def declare_mail(huey: LeasedHuey, parts: Wiring) -> None:
+    """The mailer: woken by a commit that owes mail and by a beat that knows of some."""
+
+    @huey.control(every=10 * parts.durations.beat, stops_last=True)
+    def mail(turn: Turn) -> float | None:
+        return send_due_mail(parts.mail, f"{parts.incarnation}:mail", stop=turn.stop).wait_seconds
+
+
+def heed(heard: Heard | None, consumer: LeasedConsumer) -> None:
+    """Do what the registry answered to a beat: pause, resume, drain as an operator wished, send mail that is due."""
+    if heard is None:
+        return
+    if heard.status == "draining":
+        consumer.request_stop()
+    elif heard.status == "paused":
+        consumer.pause()
+    else:
+        consumer.resume()
+    if heard.mail_due:
+        consumer.huey.wake("mail")
+
+
+def run_consumer(*, replay: bool = False) -> None:
+    """Run until SIGTERM, then leave within 30 s: unstarted jobs go back at once, running ones get 25 s."""
+    parts = wiring()
+    log.info("consumer starts", extra={"worker_id": parts.incarnation, "threads": parts.settings.workers})
+    try:
+        build(parts, replay=replay).run()
+    finally:
+        parts.close()
+
+
+def _worker(parts: Wiring, replay: bool) -> Worker:
+    abilities = {"scheduler": not replay and parts.settings.cron_schedule != OFF, "mailer": not replay}
+    return Worker(parts.incarnation, parts.name, socket.gethostname(), parts.settings.workers, abilities)

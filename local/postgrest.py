@@ -14,6 +14,7 @@ import io
 import platform
 import secrets
 import shutil
+import signal
 import subprocess
 import tarfile
 import tempfile
@@ -150,7 +151,7 @@ class EmbeddedPostgrest:
     def pause(self) -> None:
         """Stop the server behind the gateway, as an outage; `start` brings it back."""
         if self._child is not None:
-            stop_child(self._child)
+            stop_child(self._child, with_signal=signal.SIGKILL)  # it keeps nothing, and waits for slow calls else
             self._child = None
 
     def _start_server(self) -> None:
@@ -192,6 +193,7 @@ class _Gateway(ThreadingHTTPServer):
     """Hands requests below the prefix on to the server, one upstream connection for each of the caller's."""
 
     daemon_threads = True
+    request_queue_size = 128  # the default of 5 resets connections when many threads begin at once
 
     def __init__(self, upstream_port: int) -> None:
         super().__init__(("127.0.0.1", 0), _Forward)

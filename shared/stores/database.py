@@ -6,6 +6,7 @@ a server (embedded parts, tests, any Postgres). Both behave alike; one contract 
 
 from __future__ import annotations
 
+import logging
 import threading
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol
@@ -113,6 +114,7 @@ class PostgresDatabase(_Counted):
 
         with self._lock:
             if self._pool is None:
+                logging.getLogger("psycopg.pool").setLevel(logging.CRITICAL)  # its warnings name the host
                 self._pool = psycopg_pool.ConnectionPool[psycopg.Connection[Any]](
                     self._url,
                     min_size=1,
@@ -143,7 +145,7 @@ class SupabaseDatabase(_Counted):
         super().__init__()
         self._url = url
         self._key = service_role_key
-        self._pool_size = pool_size
+        self._turns = threading.BoundedSemaphore(pool_size)
         self._timeout = timeout
         self._client: supabase.Client | None = None
         self._close_http: Any = None
@@ -154,6 +156,8 @@ class SupabaseDatabase(_Counted):
 
         named = {name: _iso(value) for name, value in arguments.items()}
         client = self._open_client()
+        if not self._turns.acquire(timeout=self._timeout):
+            raise DatabaseUnavailable(f"{function}: too many calls at once")
         self._count()
         try:
             return client.postgrest.rpc(function, named).execute().data
@@ -161,6 +165,8 @@ class SupabaseDatabase(_Counted):
             raise _from_postgrest(function, error.code, error.message) from None
         except httpx.HTTPError as error:
             raise DatabaseUnavailable(f"{function}: {type(error).__name__}") from None
+        finally:
+            self._turns.release()
 
     def close(self) -> None:
         with self._lock:
@@ -169,7 +175,11 @@ class SupabaseDatabase(_Counted):
             closing()
 
     def _open_client(self) -> supabase.Client:
-        """One client for all threads, over one HTTP/1.1 session: the default HTTP/2 one is not thread-safe."""
+        """One client for all threads, over one HTTP/1.1 session: the default HTTP/2 one is not thread-safe.
+
+        How many call at once is limited by us and not by the session: when its own limit is reached, httpcore 1.0
+        sometimes closes a connection that it has just handed to another thread.
+        """
         import httpx
         from supabase.lib.client_options import SyncClientOptions
 
@@ -180,7 +190,7 @@ class SupabaseDatabase(_Counted):
                 http = httpx.Client(
                     http2=False,
                     timeout=httpx.Timeout(self._timeout, connect=min(5.0, self._timeout)),
-                    limits=httpx.Limits(max_connections=self._pool_size, max_keepalive_connections=self._pool_size),
+                    limits=httpx.Limits(max_connections=None, max_keepalive_connections=None, keepalive_expiry=30),
                 )
                 options = SyncClientOptions(httpx_client=http, auto_refresh_token=False, persist_session=False)
                 self._client = create_client(self._url, self._key, options=options)

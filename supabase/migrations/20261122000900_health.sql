@@ -53,8 +53,8 @@ language sql stable as $$
         'watched_sections', count(*),
         'overdue_sections', count(*) filter (where s.watched_since < s.due_since
             and coalesce(c.attempt_slot < s.due_since, true)),
-        'oldest_check_seconds', extract(epoch from p_at - least(p_at, min(
-            coalesce(c.checked_at, nullif(s.watched_since, '-infinity'))))),
+        'oldest_check_seconds', extract(epoch from p_at - min(
+            coalesce(c.checked_at, nullif(s.watched_since, '-infinity')))),
         'last_completed_check_at', max(c.checked_at),
         'struck_sections', count(*) filter (where c.not_found_strikes > 0),
         'failed_sections', count(*) filter (where c.last_error is not null))

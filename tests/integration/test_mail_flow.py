@@ -37,6 +37,22 @@ def test_the_oldest_event_comes_first_and_then_who_began_to_watch_first(post_off
     assert order == ["student4", "student5", "student6", "student3", "student1", "student2"]
 
 
+def test_the_first_batch_holds_the_oldest_events_whatever_was_written_down_first(post_office: PostOffice) -> None:
+    post_office.owe(2, section=Section("2261", "22222"), seen_at=SEEN_AT)
+    post_office.owe(2, section=Section("2261", "33333"), seen_at=SEEN_AT - timedelta(minutes=1))
+    rows = post_office.database.call("pmc_gather_mail", p_worker="w", p_limit=3)["rows"]
+    assert [row["email"].removesuffix("@example.edu") for row in rows] == ["student3", "student4", "student1"]
+
+
+def test_a_row_that_goes_by_itself_and_is_taken_does_not_keep_the_others_waiting(post_office: PostOffice) -> None:
+    post_office.owe(3)
+    post_office.sql(
+        "update pickmyclass.outbox set alone = true, leased_by = 'other', leased_until = now() + interval '1 min' "
+        "where id = 1"
+    )
+    assert post_office.send().accepted == 2
+
+
 def test_without_a_key_everything_stays_pending(post_office: PostOffice) -> None:
     post_office.owe(2)
     room = MailRoom(post_office.database, None, post_office.writer, post_office.on_recheck)

@@ -26,10 +26,10 @@ class Campus:
             "on conflict (term, class_nbr) do update set owner = 'server'"
         )
 
-    def watch(self, *numbers: str) -> None:
+    def watch(self, *numbers: str, name: str = "watcher") -> None:
         for number in numbers:
             user = uuid.uuid4()
-            self._office.sql("insert into auth.users (id, email) values (%s, %s)", user, f"watcher{number}@example.edu")
+            self._office.sql("insert into auth.users (id, email) values (%s, %s)", user, f"{name}{number}@example.edu")
             self._office.sql(
                 "insert into public.class_watches (id, user_id, term, subject, catalog_nbr, class_nbr) "
                 "values (gen_random_uuid(), %s, '2261', 'CSE', '110', %s)",
@@ -108,6 +108,20 @@ def test_held_sections_are_queued_once_and_not_at_every_gather(post_office: Post
     for _ in range(3):
         post_office.send()
     assert sorted(post_office.rechecked) == [Section("2261", number) for number in NUMBERS]
+
+
+def test_a_section_is_not_queued_again_for_a_row_that_is_held_later(post_office: PostOffice, campus: Campus) -> None:
+    campus.watch(NUMBERS[0], name="second")
+    open_some(campus, 10)
+    post_office.sql(
+        "update pickmyclass.outbox set leased_by = 'other', leased_until = now() + interval '1 min' where id = 1"
+    )
+    post_office.send()
+    post_office.pass_time(minutes=1)
+    post_office.send()
+    assert all(row["held"] for row in post_office.mail())
+    assert len(post_office.mail()) == 11
+    assert len(post_office.rechecked) == 10
 
 
 def test_a_later_check_releases_what_is_still_open_and_drops_what_is_full_again(

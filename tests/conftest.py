@@ -2,5 +2,9 @@
 
 pytest_plugins = [
     "tests.support.mail",
+    "tests.support.ops",
     "tests.support.postgres",
+    "tests.support.stage",
+    "tests.support.redis",
+    "tests.support.site",
 ]

@@ -1,0 +1,558 @@
+"""GET /api/monitoring/health, row by row: what each check says, and what it makes of the whole."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from flask import Request
+from werkzeug.test import EnvironBuilder
+
+from functions.health.main import health
+from local.postgres import EmbeddedPostgres
+from shared import wiring
+from shared.core.jobs import Delivery, Job, Permit
+from shared.core.sections import Section
+from shared.ops.beats import beat_figures
+from shared.ops.health import health_of
+from shared.ops.probes import Probes
+from shared.stores.dead_letters import letter_for
+from shared.stores.queue import Snapshot
+from shared.wiring import Wiring
+from tests.support.ops import SECRET, Bundle
+from tests.support.world import SECTION, facts, see
+
+NAMES = [
+    *("database", "redis", "circuit_breaker", "cron_lock", "configuration"),
+    *("email", "queue", "scheduler", "workers", "freshness"),
+]
+IDLE = Snapshot({}, 0, 0, 0, 7, 1, None, True, True, False)
+
+
+@pytest.fixture
+def well(bundle: Bundle) -> Bundle:
+    """A bundle in which all is well: a consumer beats, the slot was ticked, the watched section was checked."""
+    bundle.beat(figures=beat_figures(bundle.parts, IDLE))
+    bundle.tick()
+    bundle.world.add_watch(since=bundle.clock() - timedelta(days=1))
+    see(bundle.parts.database, facts(), bundle.clock())
+    return bundle
+
+
+def test_the_answer_has_exactly_these_fields(well: Bundle) -> None:
+    body = well.health()
+    assert list(body) == ["timestamp", "status", "checks", "response_time_ms"]
+    assert list(body["checks"]) == NAMES
+    assert body["timestamp"] == well.clock().isoformat()
+    assert isinstance(body["response_time_ms"], int)
+
+
+def test_all_is_healthy_when_everything_works(well: Bundle) -> None:
+    answer = well.ask()
+    assert answer.status_code == 200
+    assert answer.get_json()["status"] == "healthy"
+    assert {check["status"] for name, check in answer.get_json()["checks"].items() if name != "workers"} == {"healthy"}
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert answer.headers["X-Request-Id"]
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
+def test_only_get_is_allowed(bundle: Bundle, method: str) -> None:
+    answer = health(Request(EnvironBuilder(method=method).get_environ()))
+    assert (answer.status_code, answer.headers["Allow"]) == (405, "GET, HEAD")
+
+
+# ---- database, redis
+
+
+def test_database_tells_its_latency(well: Bundle) -> None:
+    check = well.health()["checks"]["database"]
+    assert check["status"] == "healthy"
+    assert isinstance(check["latency_ms"], int)
+
+
+def test_redis_answers_a_real_ping(well: Bundle) -> None:
+    check = well.health()["checks"]["redis"]
+    assert (check["status"], check["connected"]) == ("healthy", True)
+    assert isinstance(check["latency_ms"], int)
+
+
+def test_a_stopped_redis_is_named_within_three_seconds_and_healthy_again_when_it_is_back(well: Bundle) -> None:
+    well.redis.kill()
+    began = time.monotonic()
+    answer = well.ask()
+    assert time.monotonic() - began < 3
+    body = answer.get_json()
+    assert (answer.status_code, body["status"]) == (500, "unhealthy")
+    assert body["checks"]["redis"]["status"] == "unhealthy"
+    assert body["checks"]["redis"]["connected"] is False
+    assert body["checks"]["circuit_breaker"]["state"] == "UNKNOWN"
+    assert body["checks"]["cron_lock"]["status"] == "unknown"
+    assert body["checks"]["database"]["status"] == "healthy"
+    assert "127.0.0.1" not in str(body)
+    well.redis.start()
+    assert well.ask().status_code == 200
+
+
+def test_a_hanging_redis_is_named_within_three_seconds(well: Bundle) -> None:
+    pid = well.redis.pid
+    assert pid is not None
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        began = time.monotonic()
+        body = well.health()
+        assert time.monotonic() - began < 3
+        assert body["checks"]["redis"]["status"] == "unhealthy"
+        assert body["checks"]["database"]["status"] == "healthy"
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    assert well.health()["status"] == "healthy"
+
+
+def test_a_stopped_postgres_is_named_within_three_seconds(bundle: Bundle) -> None:
+    with EmbeddedPostgres() as server:
+        url = server.create_database("soon_gone")
+        parts = _parts(bundle, DATABASE_URL=url)
+        assert bundle.health()["checks"]["database"]["error"]  # there is nothing of ours in it
+    began = time.monotonic()
+    answer = bundle.ask()
+    assert time.monotonic() - began < 3
+    body = answer.get_json()
+    assert (answer.status_code, body["status"]) == (500, "unhealthy")
+    assert body["checks"]["database"]["status"] == "unhealthy"
+    assert "socket" not in body["checks"]["database"]["error"]
+    assert "/tmp" not in str(body)
+    assert body["checks"]["redis"]["status"] == "healthy"
+    assert body["checks"]["freshness"] == {"status": "unknown"}
+    assert body["checks"]["workers"] == []
+    parts.close()
+
+
+def test_a_hanging_postgres_neither_holds_up_the_answer_nor_piles_up_threads(well: Bundle) -> None:
+    free = threading.Event()
+    real = well.parts.database
+
+    class Hanging:
+        calls = 0
+
+        def call(self, function: str, **arguments: Any) -> Any:
+            free.wait(30)
+            return real.call(function, **arguments)
+
+        def close(self) -> None:
+            """Nothing to close."""
+
+    well.parts.__dict__["database"] = Hanging()
+    before = threading.active_count()
+    try:
+        health_of(well.parts)._probes = Probes(deadline=0.2)
+        for _ in range(4):
+            assert well.health()["checks"]["database"]["error"] == "no answer within 0.2 s"
+        assert threading.active_count() <= before + 1
+    finally:
+        free.set()
+        well.parts.__dict__["database"] = real
+        health_of(well.parts)._probes = Probes()
+    assert well.health()["status"] == "healthy"
+
+
+# ---- circuit_breaker, cron_lock
+
+
+def test_a_closed_breaker_is_healthy(well: Bundle) -> None:
+    assert well.health()["checks"]["circuit_breaker"] == {
+        "status": "healthy",
+        "type": "redis",
+        "state": "CLOSED",
+        "failure_count": 0,
+        "success_count": 0,
+        "last_failure": None,
+        "last_state_change": None,
+    }
+
+
+def test_an_open_breaker_is_unhealthy_and_degrades_the_whole(well: Bundle) -> None:
+    _open_breaker(well)
+    answer = well.ask()
+    check = answer.get_json()["checks"]["circuit_breaker"]
+    assert (answer.status_code, answer.get_json()["status"]) == (503, "degraded")
+    assert (check["status"], check["state"], check["failure_count"]) == ("unhealthy", "OPEN", 10)
+    assert datetime.fromisoformat(check["last_failure"]).tzinfo
+    assert datetime.fromisoformat(check["last_state_change"]).tzinfo
+
+
+def test_a_half_open_breaker_leaves_the_whole_as_it_is(well: Bundle) -> None:
+    _open_breaker(well)
+    with well.redis.connect() as client:
+        key = "pickmyclass:circuit:scraper"
+        client.set(key, client.get(key).replace(b"OPEN", b"HALF_OPEN"))
+    answer = well.ask()
+    assert (answer.status_code, answer.get_json()["status"]) == (200, "healthy")
+    assert answer.get_json()["checks"]["circuit_breaker"]["status"] == "degraded"
+
+
+def test_a_held_lock_is_shown_with_its_holder(well: Bundle) -> None:
+    assert well.health()["checks"]["cron_lock"]["locked"] is False
+    well.parts.lock.acquire("scheduler:box:1")
+    well.clock.forward(seconds=2)
+    check = well.health()["checks"]["cron_lock"]
+    assert (check["status"], check["type"], check["locked"]) == ("healthy", "redis", True)
+    assert check["lock_holder"] == "scheduler:box:1"
+    assert check["time_held_ms"] >= 0
+    assert datetime.fromisoformat(check["lock_acquired_at"]) < datetime.fromisoformat(check["expires_at"])
+
+
+# ---- configuration
+
+
+def test_missing_settings_are_named_for_operators_and_nothing_crashes(well: Bundle) -> None:
+    parts = well.without("REDIS_URL", "SCRAPER_URL")
+    answer = well.ask()
+    body = answer.get_json()
+    assert (answer.status_code, body["status"]) == (500, "unhealthy")
+    assert body["checks"]["configuration"] == {"status": "unhealthy", "missing_vars": ["REDIS_URL", "SCRAPER_URL"]}
+    assert body["checks"]["redis"]["error"] == "not set: REDIS_URL"
+    assert body["checks"]["database"]["status"] == "healthy"
+    parts.close()
+
+
+def test_settings_that_cannot_be_read_are_a_check_and_not_a_crash(bundle: Bundle, monkeypatch: Any) -> None:
+    wiring.use(None)
+    monkeypatch.setenv("REDIS_URL", "http://not-redis")
+    answer = bundle.ask(secret=None)
+    assert answer.status_code == 500
+    assert answer.get_json()["checks"] == {"configuration": {"status": "unhealthy"}}
+
+
+# ---- email
+
+
+def test_mail_tells_what_waits(well: Bundle) -> None:
+    check = well.health()["checks"]["email"]
+    assert (check["status"], check["configured"], check["pending"], check["dead"]) == ("healthy", True, 0, 0)
+    assert check["oldest_pending_seconds"] is None
+
+
+def test_without_a_key_mail_is_not_configured_and_the_whole_is_well(well: Bundle) -> None:
+    parts = well.without("RESEND_API_KEY")
+    _owe(well, age_minutes=60)
+    body = well.health()
+    assert body["checks"]["email"]["status"] == "not_configured"
+    assert body["checks"]["email"]["configured"] is False
+    assert body["checks"]["email"]["pending"] == 1
+    assert body["status"] == "healthy"
+    parts.close()
+
+
+@pytest.mark.parametrize(("minutes", "status", "code"), [(14, "healthy", 200), (16, "degraded", 503)])
+def test_mail_that_waits_over_fifteen_minutes_degrades(well: Bundle, minutes: int, status: str, code: int) -> None:
+    _owe(well, age_minutes=minutes)
+    answer = well.ask()
+    assert (answer.get_json()["checks"]["email"]["status"], answer.status_code) == (status, code)
+    assert answer.get_json()["checks"]["email"]["oldest_pending_seconds"] >= minutes * 60
+
+
+def test_a_batch_without_an_answer_counts_as_mail_that_waits(well: Bundle) -> None:
+    _owe(well, age_minutes=16)
+    well.world.postgres.execute("update pickmyclass.outbox set status = 'sending'")
+    assert well.health()["checks"]["email"]["status"] == "degraded"
+
+
+def test_dead_mail_degrades(well: Bundle) -> None:
+    _owe(well, age_minutes=0)
+    well.world.postgres.execute("update pickmyclass.outbox set status = 'dead'")
+    body = well.health()
+    assert (body["checks"]["email"]["dead"], body["status"]) == (1, "degraded")
+
+
+# ---- queue
+
+
+def test_the_queue_is_counted(well: Bundle) -> None:
+    well.parts.huey.push([Job("process_section", f"2267:1000{n}", {}) for n in range(3)], _ms(well))
+    check = well.health()["checks"]["queue"]
+    assert {name: check[name] for name in ("status", "type", "waiting", "active", "delayed", "dead")} == {
+        "status": "healthy",
+        "type": "huey",
+        "waiting": 3,
+        "active": 0,
+        "delayed": 0,
+        "dead": 0,
+    }
+    assert (check["completed"], check["failed"]) == (7, 1)
+
+
+def test_an_unresolved_dead_letter_degrades(well: Bundle) -> None:
+    _bury(well)
+    body = well.health()
+    assert (body["checks"]["queue"]["dead"], body["checks"]["queue"]["status"]) == (1, "degraded")
+    assert body["status"] == "degraded"
+
+
+def test_a_job_that_waits_longer_than_a_slot_degrades(well: Bundle) -> None:
+    storage = well.parts.huey.storage
+    real, storage.clock = storage.clock, lambda: real() - 31 * 60 * 1000
+    well.parts.huey.push([Job("process_section", "2267:10000", {})], _ms(well))
+    storage.clock = real
+    body = well.health()
+    assert body["checks"]["queue"]["status"] == body["status"] == "degraded"
+
+
+# ---- scheduler
+
+
+def test_the_scheduler_tells_last_and_next_tick(well: Bundle) -> None:
+    well.clock.at = well.clock().replace(minute=10 if well.clock().minute < 30 else 40)
+    check = well.health()["checks"]["scheduler"]
+    assert (check["status"], check["running"]) == ("healthy", True)
+    assert (check["schedule"], check["timezone"]) == ("0,30 * * * *", "America/Phoenix")
+    assert set(check["last_tick"]) == {"group", "enqueued", "checked", "failed"}
+    assert check["last_tick"]["enqueued"] == 3
+    assert check["last_tick_at"]
+    due = datetime.fromisoformat(check["next_tick_at"])
+    assert due.minute in (0, 30)
+    assert timedelta() < due - well.clock() <= timedelta(minutes=30)
+
+
+def test_a_last_tick_older_than_two_slots_degrades(well: Bundle) -> None:
+    slot = well.clock().replace(minute=well.clock().minute // 30 * 30, second=0, microsecond=0)
+    well.clock.at = slot + timedelta(minutes=60)
+    assert well.health()["checks"]["scheduler"]["status"] == "healthy"
+    well.clock.forward(seconds=1)
+    body = well.health()
+    assert body["checks"]["scheduler"]["status"] == body["status"] == "degraded"
+
+
+def test_a_tick_that_failed_does_not_count_as_one(well: Bundle) -> None:
+    well.clock.forward(minutes=61)
+    well.tick(error="OSError while queueing")
+    check = well.health()["checks"]["scheduler"]
+    assert (check["status"], check["last_tick_error"]) == ("degraded", "OSError while queueing")
+
+
+# ---- workers
+
+
+def test_workers_are_listed(well: Bundle) -> None:
+    (worker,) = well.health()["checks"]["workers"]
+    fields = {"worker_id", "host", "status", "last_heartbeat", "current_jobs", "max_concurrent_jobs"}
+    assert fields <= set(worker)
+    assert (worker["host"], worker["status"], worker["current_jobs"], worker["max_concurrent_jobs"]) == (
+        *("box", "active", 1, 4),
+    )
+
+
+@pytest.mark.parametrize(("age", "status", "code"), [(85, "healthy", 200), (95, "unhealthy", 500)])
+def test_a_consumer_counts_as_alive_for_ninety_seconds(well: Bundle, age: float, status: str, code: int) -> None:
+    well.beat(age=age)
+    answer = well.ask()
+    assert (answer.get_json()["status"], answer.status_code) == (status, code)
+    assert answer.get_json()["checks"]["workers"][0]["alive"] is (code == 200)
+
+
+def test_one_of_two_consumers_is_enough(well: Bundle) -> None:
+    well.beat("two", age=500)
+    assert well.health()["status"] == "healthy"
+
+
+# ---- freshness
+
+
+def test_freshness_tells_the_last_completed_check(well: Bundle) -> None:
+    check = well.health()["checks"]["freshness"]
+    assert (check["status"], check["watched_sections"], check["overdue_sections"]) == ("healthy", 1, 0)
+    assert check["oldest_check_seconds"] == 0
+    assert datetime.fromisoformat(check["last_completed_check_at"]) == well.clock()
+
+
+def test_a_section_overdue_for_a_full_slot_degrades(well: Bundle) -> None:
+    well.clock.forward(hours=2)
+    well.tick()
+    body = well.health()
+    assert body["checks"]["freshness"]["overdue_sections"] == 1
+    assert body["checks"]["freshness"]["oldest_check_seconds"] == 7200
+    assert body["checks"]["freshness"]["status"] == body["status"] == "degraded"
+
+
+def test_a_source_that_knows_too_few_sections_degrades(well: Bundle) -> None:
+    for number in range(10000, 10006):
+        well.world.add_watch(Section("2267", str(number)))
+        well.parts.database.call(
+            "pmc_strike_section", p_term="2267", p_class_nbr=str(number), p_slot=well.clock(),
+            p_observed_at=well.clock(), p_now=well.clock(),
+        )  # fmt: skip
+    check = well.health()["checks"]["freshness"]
+    assert (check["status"], check["source_looks_broken"]) == ("degraded", True)
+
+
+# ---- the whole only escalates
+
+
+def test_something_degraded_does_not_soften_something_unhealthy(well: Bundle) -> None:
+    _bury(well)
+    well.beat(age=500)
+    assert well.health()["status"] == "unhealthy"
+
+
+# ---- for anyone
+
+
+def test_anyone_sees_names_and_statuses_only(well: Bundle) -> None:
+    answer = well.ask(secret=None)
+    body = answer.get_json()
+    assert answer.status_code == 200
+    assert list(body) == ["timestamp", "status", "checks", "response_time_ms"]
+    assert body["checks"] == {name: {"status": "healthy"} for name in NAMES}
+
+
+@pytest.mark.parametrize("secret", ["wrong", ""])
+def test_a_wrong_bearer_sees_what_anyone_sees(well: Bundle, secret: str) -> None:
+    assert well.health(secret=secret)["checks"]["database"] == {"status": "healthy"}
+
+
+def test_either_of_two_secrets_opens_the_details_while_rotating(well: Bundle) -> None:
+    parts = _parts(well, CRON_SECRET=f"old-one, {SECRET}")
+    assert "latency_ms" in well.health(secret="old-one")["checks"]["database"]
+    assert "latency_ms" in well.health(secret=SECRET)["checks"]["database"]
+    parts.close()
+
+
+def test_without_a_secret_configured_nobody_is_an_operator(well: Bundle) -> None:
+    parts = well.without("CRON_SECRET")
+    body = well.health(secret="None")
+    assert body["status"] == "unhealthy"
+    assert body["checks"]["configuration"] == {"status": "unhealthy"}
+    parts.close()
+
+
+def test_a_public_probe_costs_no_redis_command(well: Bundle) -> None:
+    well.health()  # what connects, connects now
+    before = well.commands()
+    for _ in range(5):
+        assert well.ask(secret=None).status_code == 200
+    assert well.commands() - before == well.counting()
+
+
+def test_the_public_answer_is_computed_once_a_minute(well: Bundle) -> None:
+    elapsed = [0.0]
+    health_of(well.parts)._timer = lambda: elapsed[0]
+    first = well.health(secret=None)
+    calls = well.parts.database.calls
+    well.clock.forward(seconds=30)
+    elapsed[0] = 59.9
+    assert well.health(secret=None) == first
+    assert well.parts.database.calls == calls
+    elapsed[0] = 60.0
+    assert well.health(secret=None)["timestamp"] == well.clock().isoformat()
+
+
+def test_a_lost_redis_reaches_the_public_answer_by_the_beat(well: Bundle) -> None:
+    lost = Snapshot({}, 0, 0, None, 7, 1, None, True, False, False)
+    well.beat(figures=beat_figures(well.parts, lost))
+    body = well.health(secret=None)
+    assert body["status"] == "unhealthy"
+    assert body["checks"]["redis"] == {"status": "unhealthy"}
+    assert body["checks"]["circuit_breaker"] == {"status": "unhealthy"}
+    assert body["checks"]["cron_lock"] == {"status": "unknown"}
+
+
+def test_of_two_consumers_the_one_that_saw_the_breaker_change_is_believed(well: Bundle) -> None:
+    well.beat("idle", figures=beat_figures(well.parts, IDLE))
+    _open_breaker(well)
+    well.beat("busy", age=20, figures=beat_figures(well.parts, IDLE))
+    body = well.health(secret=None)
+    assert (body["status"], body["checks"]["circuit_breaker"]) == ("degraded", {"status": "unhealthy"})
+
+
+def test_a_section_given_up_degrades_the_public_answer(well: Bundle) -> None:
+    well.parts.database.call(
+        "pmc_end_attempt", p_term=SECTION.term, p_class_nbr=SECTION.class_nbr,
+        p_slot=well.clock() + timedelta(hours=1), p_error="scraper cannot be reached",
+    )  # fmt: skip
+    body = well.health(secret=None)
+    assert (body["status"], body["checks"]["queue"]) == ("degraded", {"status": "degraded"})
+
+
+def test_when_no_consumer_lives_the_public_answer_is_unhealthy(well: Bundle) -> None:
+    well.beat(age=91)
+    body = well.health(secret=None)
+    assert body["status"] == "unhealthy"
+    assert body["checks"]["redis"] == {"status": "unknown"}
+
+
+# ---- probes
+
+
+def test_live_touches_no_dependency(bundle: Bundle, monkeypatch: Any) -> None:
+    wiring.use(None)
+    monkeypatch.setenv("REDIS_URL", "nonsense")
+    answer = bundle.ask("probe=live", secret=None)
+    assert (answer.status_code, answer.get_json()) == (200, {"status": "ok"})
+
+
+def test_ready_needs_database_and_redis_only(bundle: Bundle) -> None:
+    answer = bundle.ask("probe=ready", secret=None)  # no worker, no tick
+    assert (answer.status_code, answer.get_json()["status"]) == (200, "ready")
+
+
+def test_not_ready_without_redis_and_ready_when_it_is_back(bundle: Bundle) -> None:
+    bundle.redis.kill()
+    answer = bundle.ask("probe=ready", secret=None)
+    assert (answer.status_code, answer.get_json()) == (503, {"status": "not_ready", "database": True, "redis": False})
+    bundle.redis.start()
+    assert bundle.ask("probe=ready", secret=None).status_code == 200
+
+
+def test_not_ready_without_a_database(bundle: Bundle) -> None:
+    parts = bundle.without("DATABASE_URL")
+    answer = bundle.ask("probe=ready", secret=None)
+    assert (answer.status_code, answer.get_json()["database"]) == (503, False)
+    parts.close()
+
+
+def test_ready_asked_often_asks_redis_rarely(bundle: Bundle) -> None:
+    bundle.ask("probe=ready", secret=None)
+    before = bundle.commands()
+    for _ in range(5):
+        bundle.ask("probe=ready", secret=None)
+    assert bundle.commands() - before == bundle.counting()
+
+
+def test_an_unknown_probe_is_refused(bundle: Bundle) -> None:
+    answer = bundle.ask("probe=startup", secret=None)
+    assert answer.status_code == 400
+    assert answer.get_json()["details"][0]["field"] == "probe"
+
+
+def _parts(bundle: Bundle, **changed: str) -> Wiring:
+    bundle.environment |= changed
+    return bundle.without()
+
+
+def _ms(bundle: Bundle) -> int:
+    return int(bundle.clock().timestamp() * 1000)
+
+
+def _open_breaker(bundle: Bundle) -> None:
+    for _ in range(10):
+        bundle.parts.breaker.record_failure(Permit(bundle.parts.breaker.last_seen.last_state_change or 0))
+    assert bundle.parts.breaker.status().state == "OPEN"
+
+
+def _bury(bundle: Bundle) -> None:
+    job = Delivery("2267:12431", "a1", "process_section", {})
+    with bundle.redis.connect() as client:
+        client.hset("pickmyclass:queue:class-check:dlq", job.key, letter_for(job, "attempts", "no answer", _ms(bundle)))
+
+
+def _owe(bundle: Bundle, *, age_minutes: int) -> None:
+    """An opening whose mail is owed since so many minutes."""
+    see(bundle.parts.database, facts(2), bundle.clock() + timedelta(seconds=1))
+    bundle.world.postgres.execute(
+        "update pickmyclass.outbox set created_at = clock_timestamp() - make_interval(mins => %s)", [age_minutes]
+    )

@@ -1,0 +1,141 @@
+"""A whole bundle for the tests of operators' tools: real Postgres, real Redis (or its stand-in), a clock in hand."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import psycopg
+import pytest
+from flask import Request, Response
+from werkzeug.test import EnvironBuilder
+
+from local.redis import EmbeddedRedis
+from shared import wiring
+from shared.core.durations import Durations
+from shared.settings import load
+from shared.wiring import Wiring
+from tests.support.world import World
+
+SECRET = "a-secret-of-operators"
+
+
+@dataclass(slots=True)
+class Hand:
+    """A clock that stands where it is put."""
+
+    at: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+    def __call__(self) -> datetime:
+        return self.at
+
+    def forward(self, **words: float) -> None:
+        """Later by `timedelta(**words)`."""
+        self.at += timedelta(**words)
+
+
+@dataclass(slots=True)
+class Bundle:
+    """The parts of a process, with hands in what they stand on."""
+
+    parts: Wiring
+    clock: Hand
+    world: World
+    redis: EmbeddedRedis
+    environment: dict[str, str]
+
+    def beat(self, name: str = "one", *, age: float = 0.0, **words: Any) -> str:
+        """A consumer's beat of `age` seconds ago; `words` are other columns of its row. Returns its id."""
+        worker = f"{name}:1:abc"
+        row = {"worker_id": worker, "worker_name": name, "host": "box", "max_concurrent_jobs": 4, "current_jobs": 1}
+        self.parts.database.call("pmc_beat", p_worker=row | words)
+        self.world.postgres.execute(
+            "update pickmyclass.workers set last_heartbeat = clock_timestamp() - make_interval(secs => %s)"
+            " where worker_id = %s",
+            [age, worker],
+        )
+        return worker
+
+    def tick(self, *, ago: timedelta = timedelta(), enqueued: int = 3, error: str | None = None) -> str:
+        """A finished tick of the scheduler in the slot of `ago` before the clock. Returns its id."""
+        at = self.clock() - ago
+        slot = at.replace(minute=at.minute // 30 * 30, second=0, microsecond=0)
+        tick, group = f"tick-{slot:%H%M}", "even" if slot.minute == 0 else "odd"
+        call = self.parts.database.call
+        call("pmc_begin_tick", p_tick_id=tick, p_slot=slot, p_group=group, p_source="scheduler", p_worker="one")
+        call("pmc_finish_tick", p_tick_id=tick, p_enqueued=enqueued, p_already_queued=0, p_error=error)
+        return tick
+
+    def ask(self, query: str = "", *, secret: str | None = SECRET, **headers: str) -> Response:
+        """The health function's answer, as an operator, or with `secret=None` as anyone."""
+        from functions.health.main import health
+
+        if secret is not None:
+            headers |= {"Authorization": f"Bearer {secret}"}
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        environ = EnvironBuilder(path="/api/monitoring/health", query_string=query, headers=named).get_environ()
+        return health(Request(environ))
+
+    def health(self, **words: Any) -> dict[str, Any]:
+        """The body of that answer."""
+        body: dict[str, Any] = json.loads(self.ask(**words).get_data())
+        return body
+
+    def commands(self) -> int:
+        """How many commands Redis has processed so far."""
+        with self.redis.connect() as client:
+            return int(client.info("stats")["total_commands_processed"])
+
+    def counting(self) -> int:
+        """How many of them one such count adds itself."""
+        before = self.commands()
+        return self.commands() - before
+
+    def without(self, *names: str) -> Wiring:
+        """The parts of a process that lacks these settings, made the process's own."""
+        environment = {name: value for name, value in self.environment.items() if name not in names}
+        parts = Wiring(load(environment, None), clock=self.clock)
+        wiring.use(parts)
+        return parts
+
+
+@pytest.fixture(scope="session")
+def ops_redis_server() -> Iterator[EmbeddedRedis]:
+    """One Redis for the tests of this kind."""
+    with EmbeddedRedis() as server:
+        yield server
+
+
+@pytest.fixture
+def ops_redis(ops_redis_server: EmbeddedRedis) -> EmbeddedRedis:
+    """That Redis, running and empty."""
+    if ops_redis_server.pid is None:
+        ops_redis_server.start()
+    ops_redis_server.flush()
+    return ops_redis_server
+
+
+@pytest.fixture
+def bundle(postgres_url: str, postgres: psycopg.Connection[Any], ops_redis: EmbeddedRedis) -> Iterator[Bundle]:
+    """Parts over the test's own database, made the process's own, with a clock in the test's hand."""
+    environment = {
+        "DATABASE_URL": postgres_url,
+        "REDIS_URL": ops_redis.url,
+        "SCRAPER_URL": "http://127.0.0.1:9",
+        "SCRAPER_SECRET_TOKEN": "scraper-token",
+        "CRON_SECRET": SECRET,
+        "UNSUBSCRIBE_SIGNING_SECRET": "unsubscribe-secret",
+        "SITE_URL": "https://example.edu",
+        "RESEND_API_KEY": "re_test",
+        "RESEND_API_URL": "http://127.0.0.1:9",
+        "NOTIFICATION_FROM_EMAIL": "PickMyClass <hello@example.edu>",
+    }
+    clock = Hand()
+    parts = Wiring(load(environment, None), clock=clock, durations=Durations())
+    wiring.use(parts)
+    yield Bundle(parts, clock, World(postgres), ops_redis, environment)
+    wiring.use(None)
+    parts.close()

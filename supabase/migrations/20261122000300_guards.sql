@@ -19,10 +19,10 @@ begin
         raise exception using errcode = '22023', message = 'stagger_type must be even, odd or all';
     end if;
     return query
-    select distinct w.class_nbr, w.term
-    from public.class_watches w
-    where (stagger_type = 'all' or (stagger_type = 'even') = (right(w.class_nbr, 1)::int % 2 = 0))
-      and pickmyclass.owner_of(w.term, w.class_nbr) = 'workers';
+    select d.class_nbr, d.term
+    from (select distinct w.class_nbr, w.term from public.class_watches w
+          where stagger_type = 'all' or (stagger_type = 'even') = (right(w.class_nbr, 1)::int % 2 = 0)) d
+    where pickmyclass.owner_of(d.term, d.class_nbr) = 'workers';
 end $$;
 
 -- O1: a claim that has expired can be taken again. Of two callers at once one waits on the other's row and then

@@ -43,7 +43,7 @@ language sql stable as $$
     left join pickmyclass.ownership o on o.term = w.term and o.class_nbr = w.class_nbr
     where w.eligible and w.class_nbr ~ '^[0-9]{5}$' and w.term ~ '^[0-9]{4}$'
       and coalesce(t.ends >= (p_at at time zone 'America/Phoenix')::date, true)
-      and coalesce(o.owner, pickmyclass.owner_of('', '')) = 'server'
+      and coalesce(o.owner, (select pickmyclass.owner_of('', ''))) = 'server'  -- asked once, not per row
     group by w.term, w.class_nbr
 $$;
 
@@ -86,9 +86,12 @@ end $$;
 -- pmc_due_sections: one page of the sections of a group that are to be checked, with their baselines: never checked
 -- first, then the longest unchecked. The page after `p_after` leaves out whatever was checked since the first page
 -- began, because a check moves a section to the end of the order while the pages are still being read.
+-- `p_unattempted_only` (the rescue): only sections without an ended attempt in their latest slot, and only when that
+-- began `p_grace_seconds` ago.
 create function public.pmc_due_sections(
     p_group text, p_now timestamptz default null, p_unattempted_only boolean default false,
-    p_started_at timestamptz default null, p_after jsonb default null, p_limit int default 2500)
+    p_started_at timestamptz default null, p_after jsonb default null, p_limit int default 2500,
+    p_grace_seconds double precision default 120)
 returns jsonb
 language plpgsql security definer set search_path = '' as $$
 declare
@@ -114,31 +117,30 @@ begin
         end if;
     end if;
 
-    with due as (
-        select s.term, s.class_nbr, c as known, coalesce(c.checked_at, '-infinity') as last_time
+    with page as (
+        select s.term, s.class_nbr, coalesce(c.checked_at, '-infinity') as last_time
         from pickmyclass.our_sections(v_now) s
         left join pickmyclass.section_checks c on c.term = s.term and c.class_nbr = s.class_nbr
         where (p_group = 'all' or (p_group = 'even') = (right(s.class_nbr, 1) in ('0', '2', '4', '6', '8')))
           and coalesce(c.last_attempt_at < v_started_at, true)
           and (not p_unattempted_only or (
               coalesce(c.attempt_slot < pickmyclass.slot_of(s.class_nbr, v_now), true)
-              and pickmyclass.slot_of(s.class_nbr, v_now) <= v_now - interval '2 minutes'))
-    ), page as (
-        select * from due
-        where p_after is null or (last_time, term, class_nbr)
-            > ((p_after ->> 'checked_at')::timestamptz, p_after ->> 'term', p_after ->> 'class_nbr')
-        order by last_time, term, class_nbr
+              and pickmyclass.slot_of(s.class_nbr, v_now) <= v_now - make_interval(secs => p_grace_seconds)))
+          and (p_after is null or (coalesce(c.checked_at, '-infinity'), s.term, s.class_nbr)
+              > ((p_after ->> 'checked_at')::timestamptz, p_after ->> 'term', p_after ->> 'class_nbr'))
+        order by last_time, s.term, s.class_nbr
         limit p_limit
+    ), ordered as (
+        select row_number() over (order by last_time, term, class_nbr) as place, * from page
     )
     select coalesce(jsonb_agg(jsonb_build_object(
-               'term', term, 'class_nbr', class_nbr, 'version', coalesce((known).version, 0),
-               'observed_at', (known).observed_at, 'facts', pickmyclass.facts_of(known))
-               order by last_time, term, class_nbr), '[]'),
-           case when count(*) = p_limit then (
-               array_agg(jsonb_build_object('checked_at', last_time, 'term', term, 'class_nbr', class_nbr)
-                         order by last_time desc, term desc, class_nbr desc))[1] end
+               'term', o.term, 'class_nbr', o.class_nbr, 'version', coalesce(c.version, 0),
+               'observed_at', c.observed_at, 'facts', pickmyclass.facts_of(c)) order by o.place), '[]'),
+           jsonb_agg(jsonb_build_object('checked_at', o.last_time, 'term', o.term, 'class_nbr', o.class_nbr))
+               filter (where o.place = p_limit) -> 0
     into v_sections, v_next
-    from page;
+    from ordered o
+    left join pickmyclass.section_checks c on c.term = o.term and c.class_nbr = o.class_nbr;
     return jsonb_build_object('sections', v_sections, 'next', v_next, 'started_at', v_started_at);
 end $$;
 

@@ -2,10 +2,10 @@
 
 -- pmc_begin_tick: writes down that a slot's tick begins. The scheduler's are unique per slot and group, however many
 -- servers there are: of two at once one inserts and the other is told "already". A tick that failed, or that began
--- long ago and never finished, may be begun again.
+-- `p_stale_seconds` ago and never finished, may be begun again.
 create function public.pmc_begin_tick(
     p_tick_id text, p_slot timestamptz, p_group text, p_source text, p_worker text default null,
-    p_now timestamptz default null)
+    p_now timestamptz default null, p_stale_seconds double precision default 600)
 returns jsonb
 language plpgsql security definer set search_path = '' as $$
 declare v_tick pickmyclass.ticks;
@@ -17,7 +17,7 @@ begin
             id = excluded.id, worker = excluded.worker, started_at = clock_timestamp(), finished_at = null,
             enqueued = null, already_queued = null, error = null
             where t.error is not null or t.id = excluded.id
-               or (t.finished_at is null and t.started_at < clock_timestamp() - interval '10 minutes')
+               or (t.finished_at is null and t.started_at < clock_timestamp() - make_interval(secs => p_stale_seconds))
         returning * into v_tick;
     else
         insert into pickmyclass.ticks as t (id, slot, stagger_group, source, worker)

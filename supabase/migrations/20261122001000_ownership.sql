@@ -64,7 +64,7 @@ language sql stable as $$
           union select s.term, s.class_nbr from public.class_states s
           union select c.term, c.class_nbr from pickmyclass.section_checks c) s
     left join pickmyclass.ownership o on o.term = s.term and o.class_nbr = s.class_nbr
-    where coalesce(o.owner, pickmyclass.owner_of('', '')) = p_owner
+    where coalesce(o.owner, (select pickmyclass.owner_of('', ''))) = p_owner
 $$;
 
 -- pmc_switch_ownership: gives sections to `p_owner`; without a list everything, the default and all exceptions. What

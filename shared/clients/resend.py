@@ -1,7 +1,7 @@
 """Resend: one frozen batch goes out, and one outcome comes back that says what it means for the batch.
 
 The outcomes are told apart by what is certain. Only a batch that was refused for certain may be taken apart;
-whatever else happens, the same bytes are repeated under the same key (docs/reliability.md).
+whatever else happens, the same bytes are repeated under the same key (docs/decisions/frozen-mail.md).
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ _LONGEST_PAUSE = 10 * 60.0
 _MAX_ERROR = 300
 
 _INVALID_STATUSES = (400, 413, 422, 451)
+_NOT_TAKEN_IN = (408, 425)  # the request did not come in whole, or too early: worth another try soon
 _OUR_FAULT = ("invalid_from_address", "invalid_idempotency_key", "invalid_access", "invalid_region")
 """Error types that blame our settings and not the email: they would kill every row one by one."""
 _QUOTAS = ("daily_quota_exceeded", "monthly_quota_exceeded")
@@ -92,7 +93,7 @@ class Parked:
 
 @dataclass(frozen=True, slots=True)
 class Unreachable:
-    """Refused for certain: no connection came about."""
+    """Refused for certain: the request did not arrive. Worth another try soon."""
 
     error: str
 
@@ -181,6 +182,8 @@ class ResendClient:
             return Parked(words, QUOTA_SECONDS)
         if status in _INVALID_STATUSES and kind not in _OUR_FAULT:
             return Invalid(words)
+        if status in _NOT_TAKEN_IN:
+            return Unreachable(words)
         if 400 <= status < 500:
             return Parked(words, ACCOUNT_SECONDS)
         return Unknown(words)

@@ -136,9 +136,15 @@ class Renderer:
             ("When", words.one_line(facts.meeting_times)),
             ("Where", words.one_line(facts.location)),
             ("Seats", words.seats(facts) if mail.kind == "instructor_assigned" else ""),
-            ("Last seen" if mail.kind == "section_removed" else "Seen", words.moment(mail.seen_at, self._zone)),
+            self._seen(mail),
         ]
         return [(name, value) for name, value in rows if value]
+
+    def _seen(self, mail: OwedMail) -> tuple[str, str]:
+        """When it was seen; of a section that is gone, when it was last there (nothing when it never was)."""
+        if mail.kind != "section_removed":
+            return "Seen", words.moment(mail.seen_at, self._zone)
+        return "Last seen", words.moment(mail.seen_before, self._zone) if mail.seen_before else ""
 
     def _note(self, mail: OwedMail) -> str:
         """What a student should know before acting on this email."""

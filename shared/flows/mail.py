@@ -16,10 +16,11 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Protocol
 
 from shared.clients.resend import MAX_BATCH, Accepted, Outcome
-from shared.core.sections import Section
+from shared.core.sections import Facts, Section
 from shared.emails.owed import OwedMail
 from shared.emails.renderer import CannotWriteError
 from shared.stores.database import Database, DatabaseError
@@ -27,6 +28,7 @@ from shared.stores.database import Database, DatabaseError
 log = logging.getLogger(__name__)
 
 _NEVER = threading.Event()
+_NOBODY = str(uuid.UUID(int=0))
 _SETTLE_PAUSES = (0.2, 1.0, 3.0)
 
 
@@ -126,6 +128,16 @@ def send_due_mail(room: MailRoom, worker: str, *, stop: threading.Event = _NEVER
             stop.wait(closed.wait_seconds)
     mailer.report.state, mailer.report.wait_seconds = "stopped", None
     return mailer.report
+
+
+def send_test_mail(resend: SendsBatches, renderer: WritesEmails, address: str, now: datetime) -> Outcome:
+    """Send one seat email about a class that does not exist to `address`; what Resend said of it.
+
+    Raises `CannotWriteError` when this is no address. Nothing is written down: it is no mail that is owed.
+    """
+    facts = Facts("TEST", "101", "A trial of PickMyClass's email", seats_available=1, seats_capacity=1)
+    mail = OwedMail(0, _NOBODY, address, Section("0000", "00000"), "seat_available", facts, now, None, now)
+    return resend.send_batch(str(uuid.uuid4()), json.dumps([renderer.write(mail)], ensure_ascii=False), 1)
 
 
 def send_own_mail(room: MailRoom, worker: str, *, patience: float = 2.0) -> int:

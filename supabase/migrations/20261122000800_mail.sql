@@ -192,14 +192,15 @@ begin
     return coalesce(v_ids, '{}');
 end $$;
 
--- When something will be due that is not due now: a batch's next attempt, or the end of somebody's lease.
-create function pickmyclass.mail_due_at() returns timestamptz
+-- When something will be due that is not due now: a batch's next attempt or, unless only frozen mail counts, the
+-- end of somebody's lease.
+create function pickmyclass.mail_due_at(p_frozen_only boolean) returns timestamptz
 language sql stable set search_path = '' as $$
     select least(
         (select min(greatest(b.next_attempt_at, b.leased_until))
            from pickmyclass.mail_batches b where b.outcome is null),
         (select min(o.leased_until) from pickmyclass.outbox o
-          where o.status = 'pending' and o.leased_by is not null))
+          where o.status = 'pending' and o.leased_by is not null and not p_frozen_only))
 $$;
 
 -- Whether a mailer that is idle should look: something is due now and the tap is open.
@@ -215,11 +216,11 @@ language sql stable set search_path = '' as $$
 $$;
 
 -- The answer of a gather that has nothing to send now; the wait is told in seconds, so that the caller's clock
--- plays no part.
+-- plays no part. It is never nothing: a row that somebody has locked for a moment must not be asked for in a spin.
 create function pickmyclass.nothing_to_send(p_state text, p_until timestamptz, p_reason text, p_recheck jsonb)
 returns jsonb language sql volatile set search_path = '' as $$
     select jsonb_build_object('state', p_state, 'reason', p_reason, 'recheck', p_recheck, 'wait_seconds',
-        case when p_until is not null then greatest(0, extract(epoch from p_until - clock_timestamp())) end)
+        case when p_until is not null then greatest(0.05, extract(epoch from p_until - clock_timestamp())) end)
 $$;
 
 -- Gather what is to be sent next, leased to p_worker for p_lease_seconds.
@@ -253,12 +254,12 @@ begin
     if v_batch is not null then
         return jsonb_build_object('state', 'batch', 'batch', v_batch, 'recheck', v_recheck);
     elsif v_hold.held then
-        return pickmyclass.nothing_to_send('held', pickmyclass.mail_due_at(), v_hold.held_reason, v_recheck);
+        return pickmyclass.nothing_to_send('held', pickmyclass.mail_due_at(true), v_hold.held_reason, v_recheck);
     end if;
     for v_round in 1..10 loop
         v_ids := pickmyclass.choose_rows(p_worker, p_limit, p_own_only, v_now);
         if v_ids = '{}' then
-            return pickmyclass.nothing_to_send('idle', pickmyclass.mail_due_at(), null, v_recheck);
+            return pickmyclass.nothing_to_send('idle', pickmyclass.mail_due_at(false), null, v_recheck);
         end if;
         v_recheck := v_recheck || pickmyclass.hold_mass_events(v_ids, p_worker, v_now);
         perform pickmyclass.drop_unowed(v_ids, v_now);

@@ -7,8 +7,9 @@ from datetime import timedelta
 
 import pytest
 
+from shared.clients.resend import Accepted
 from shared.core.sections import Section
-from shared.flows.mail import MailRoom, send_own_mail
+from shared.flows.mail import MailRoom, send_own_mail, send_test_mail
 from tests.support.mail import SEEN_AT, PostOffice
 
 
@@ -196,6 +197,13 @@ def test_a_caller_whose_mail_is_held_gives_it_back_at_once(post_office: PostOffi
     assert send_own_mail(post_office.room, "http:1") == 0
     post_office.database.call("pmc_release_mail")
     assert post_office.send("mailer").accepted == 2
+
+
+def test_a_trial_email_arrives_and_is_written_down_nowhere(post_office: PostOffice) -> None:
+    outcome = send_test_mail(post_office.resend, post_office.writer, "me@example.edu", SEEN_AT)
+    assert isinstance(outcome, Accepted)
+    assert post_office.inbox.addresses() == ["me@example.edu"]
+    assert post_office.mail() == []
 
 
 def test_a_stopped_mailer_takes_nothing(post_office: PostOffice) -> None:

@@ -208,6 +208,13 @@ def test_an_operator_holds_and_releases_all_mail(post_office: PostOffice) -> Non
     assert post_office.send().accepted == 2
 
 
+def test_a_hold_leaves_nothing_to_wait_for(post_office: PostOffice) -> None:
+    post_office.owe(2)
+    post_office.sql("update pickmyclass.outbox set leased_by = 'dead', leased_until = now() - interval '1 min'")
+    post_office.database.call("pmc_hold_mail", p_reason="trial")
+    assert post_office.send(patience=5.0).wait_seconds is None
+
+
 def test_what_is_frozen_before_the_hold_is_still_settled(post_office: PostOffice) -> None:
     post_office.owe(2)
     post_office.inbox.misbehave("cut", accepted=True)

@@ -191,7 +191,9 @@ def test_an_email_names_the_new_instructor() -> None:
 def test_a_section_that_is_gone_says_when_it_was_last_seen() -> None:
     email = RENDERER.write(replace(MAIL, kind="section_removed"))
     assert "taken off your list" in email["text"]
-    assert "Last seen:" in email["text"]
+    assert "Last seen:   Tue, Mar 3, 2026 at 9:02 AM MST" in email["text"]
+    never_seen = RENDERER.write(replace(MAIL, kind="section_removed", seen_before=None, facts=Facts()))
+    assert "Last seen" not in never_seen["text"]
 
 
 @pytest.mark.parametrize(("hours", "said"), [(25, True), (24, False), (1, False), (None, False)])

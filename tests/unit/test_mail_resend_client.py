@@ -186,6 +186,7 @@ def test_a_host_that_does_not_exist_is_certain(monkeypatch: pytest.MonkeyPatch) 
         (403, "validation_error", Parked),
         (404, "not_found", Parked),
         (405, "method_not_allowed", Parked),
+        (408, "request_timeout", Unreachable),
         (429, "daily_quota_exceeded", Parked),
         (429, "monthly_quota_exceeded", Parked),
         (429, "rate_limit_exceeded", RateLimited),

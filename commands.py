@@ -80,7 +80,9 @@ def function(name: str, port: int) -> None:
         raise click.BadParameter(f"there is no function {name}; there are: {known}", param_hint="NAME")
     framework = str(Path(sys.executable).with_name("functions-framework"))
     words = ["--source", str(route.source), "--target", name, "--host", "127.0.0.1", "--port", str(port)]
-    os.execv(framework, [framework, *words])  # noqa: S606 - replaces this process, so that signals reach it
+    # The framework reads WORKERS too, as a number of processes; ours is the consumer's threads.
+    environment = {name: value for name, value in os.environ.items() if name != "WORKERS"}
+    os.execve(framework, [framework, *words], environment)  # noqa: S606 - replaces this process: signals reach it
 
 
 @commands.command()

@@ -9,6 +9,7 @@ Inside, a function reads the request, calls one flow and answers; anything it ra
 
 from __future__ import annotations
 
+import io
 import logging
 import re
 import uuid
@@ -80,6 +81,7 @@ def _answer(function: Function, request: Request, allowed: list[str]) -> Respons
     except ReplyError as error:
         return reply(error.body, error.status, error.headers)
     except RequestEntityTooLarge:
+        request.__dict__["stream"] = io.BytesIO()  # the framework reads the body once more after us, and would fail
         return reply({"success": False, "error": f"Body larger than {MAX_BODY_BYTES} bytes"}, 413)
     except SettingsError as error:
         log.error("settings are wrong", extra={"problems": [str(problem) for problem in error.problems]})

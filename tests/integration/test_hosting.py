@@ -1,0 +1,125 @@
+"""Both ways to serve: all functions behind one port, and each one alone by the Functions Framework's command line."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from local.processes import Child, free_port, start_child, stop_child
+from shared.settings import ROOT, names
+from shared.web.routes import ROUTES
+from tests.support.stage import EVEN, SECRET, TERM, Stage
+
+BEARER = {"Authorization": f"Bearer {SECRET}"}
+
+
+def get(url: str, method: str = "GET", **words: Any) -> requests.Response:
+    with requests.Session() as session:
+        session.trust_env = False
+        return session.request(method, url, timeout=20, allow_redirects=False, **words)
+
+
+def start(command: list[str], environment: dict[str, str], url: str) -> Child:
+    """A served process, once it answers; every setting is ours, so that no `.env` leaks in."""
+    everything = {**dict.fromkeys(set(names()) - {"WORKERS"}, ""), **environment, "PATH": "/usr/bin:/bin", "HOME": "/nonexistent"}
+    child = start_child([sys.executable, *command], cwd=ROOT, env=everything)
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline and child.poll() is None:
+        try:
+            requests.get(url, timeout=25)
+        except requests.ConnectionError:
+            time.sleep(0.05)
+        else:
+            return child
+    raise AssertionError(f"{command} did not begin to answer")
+
+
+@pytest.fixture
+def host(stage: Stage) -> Iterator[tuple[str, Child]]:
+    """All functions in one process: its address, and the process."""
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    child = start(["commands.py", "functions"], {**stage.environment, "PORT": str(port)}, url)
+    yield url, child
+    stop_child(child)
+
+
+def test_every_route_is_served_behind_one_port_without_redirects(host: tuple[str, Child], stage: Stage) -> None:
+    url, _ = host
+    stage.world.add_watch(EVEN)
+    tick = get(f"{url}/api/cron?group=even", headers=BEARER)
+    assert tick.status_code == 200
+    assert tick.json()["sections_enqueued"] == 1
+    body = {"class_nbr": EVEN.class_nbr, "term": TERM}
+    check = get(f"{url}/api/queue/process-section", "POST", headers=BEARER, json=body)
+    assert check.json()["first_observation"] is True
+    health = get(f"{url}/api/monitoring/health", headers=BEARER)
+    assert health.json()["checks"]["database"]["status"] == "healthy"
+    head = get(f"{url}/api/monitoring/health?probe=live", "HEAD")
+    assert (head.status_code, head.content) == (200, b"")
+    for route in ROUTES:
+        assert get(url + route.path, "TRACE").status_code == 405
+    for path in ("/", "/api", "/api/cron/", "/API/CRON", "/api//cron", "/robots.txt"):
+        missing = get(url + path, headers=BEARER)
+        assert (missing.status_code, missing.json()) == (404, {"success": False, "error": "Not found"}), path
+        assert missing.headers["X-Request-Id"]
+
+
+def test_a_body_that_is_too_large_is_refused_however_it_is_sent(host: tuple[str, Child]) -> None:
+    url = host[0] + "/api/queue/process-section"
+    assert get(url, "POST", headers=BEARER, data=b"x" * 70_000).status_code == 413
+    assert get(url, "POST", headers=BEARER, data=iter([b"x" * 35_000] * 2)).status_code == 413
+
+
+def test_a_request_that_runs_is_finished_before_the_process_leaves(host: tuple[str, Child], stage: Stage) -> None:
+    url, child = host
+    stage.scraper_fails("hang", seconds=1.0)
+    with socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2]))) as connection:
+        body = json.dumps({"class_nbr": EVEN.class_nbr, "term": TERM}).encode()
+        lines = [
+            "POST /api/queue/process-section HTTP/1.1",
+            "Host: here",
+            f"Authorization: Bearer {SECRET}",
+            "Content-Type: application/json",
+            f"Content-Length: {len(body)}",
+        ]
+        connection.sendall("\r\n".join(lines).encode() + b"\r\n\r\n" + body)
+        while stage.campus.faults.as_json():  # until the scraper hangs on our look-up
+            time.sleep(0.01)
+        child.send_signal(signal.SIGTERM)
+        connection.settimeout(30)
+        assert connection.recv(100).startswith(b"HTTP/1.1 ")
+    assert child.wait(30) == 0
+
+
+@pytest.mark.parametrize("name", ["cron_tick", "process_section", "health"])
+def test_a_function_is_served_alone_by_the_frameworks_own_command_line(name: str, stage: Stage, tmp_path: Path) -> None:
+    port = free_port()
+    source = str(ROOT / "functions" / name / "main.py")
+    framework = str(Path(sys.executable).with_name("functions-framework"))
+    words = [framework, "--source", source, "--target", name, "--host", "127.0.0.1", "--port", str(port)]
+    url = f"http://127.0.0.1:{port}/"
+    child = start(words, stage.environment, url)
+    try:
+        if name == "process_section":
+            body = {"class_nbr": EVEN.class_nbr, "term": TERM}
+            answer = get(url, "POST", headers=BEARER, json=body)
+            assert answer.json()["success"] is True
+        elif name == "cron_tick":
+            answer = get(url, headers=BEARER)
+            assert answer.json()["message"] == "No sections to check"
+        else:
+            answer = get(url, headers=BEARER)
+            assert answer.json()["checks"]["redis"]["connected"] is True
+        assert get(url).status_code in (401, 405, 500)
+    finally:
+        stop_child(child)

@@ -123,7 +123,7 @@ def site_redis() -> Iterator[EmbeddedRedis]:
 @pytest.fixture(scope="session")
 def site_client() -> Client:
     """All functions behind their routes; they find their parts through the wiring of the test."""
-    return Client(build())
+    return Client(build(), use_cookies=False)
 
 
 @pytest.fixture

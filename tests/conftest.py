@@ -5,6 +5,7 @@ pytest_plugins = [
     "tests.support.ops",
     "tests.support.postgres",
     "tests.support.stage",
+    "tests.support.properties",
     "tests.support.redis",
     "tests.support.site",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from shared.clients.resend import Accepted
 from shared.core.sections import Section
 from shared.flows.mail import MailRoom, send_own_mail, send_test_mail
+from shared.stores.database import Database
 from tests.support.mail import SEEN_AT, PostOffice
 
 
@@ -20,6 +22,17 @@ def test_everyone_who_is_owed_mail_gets_it_once(post_office: PostOffice) -> None
     assert len(set(post_office.inbox.addresses())) == len(post_office.inbox.addresses()) == 250
     assert post_office.statuses() == {"sent": 250}
     assert post_office.send().accepted == 0
+
+
+def test_mail_goes_the_same_way_over_either_transport(post_office: PostOffice, any_database: Database) -> None:
+    facts = {"subject": "CSE", "catalog_nbr": "110", "title": 'Über "Prögramming" \\ 🎓'}
+    post_office.owe(3, facts=facts)
+    post_office.inbox.misbehave("reject", match="student2@example.edu")
+    post_office.room = replace(post_office.room, database=any_database)
+    report = post_office.send()
+    assert (report.accepted, report.dead) == (2, 1)
+    assert facts["title"] in post_office.inbox.app.mailbox.mails()[0].body["text"]
+    assert [row["status"] for row in post_office.mail()] == ["sent", "dead", "sent"]
 
 
 def test_each_row_knows_its_message_id(post_office: PostOffice) -> None:

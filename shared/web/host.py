@@ -34,7 +34,7 @@ def load_function(name: str, source: str) -> WSGIApplication:
 
     The framework calls every module `main`; it gets a name of its own here, so that two do not collide.
     """
-    app: WSGIApplication = functions_framework.create_app(name, source, "http")
+    app: WSGIApplication = functions_framework.create_app(name, source, "http")  # type: ignore[no-untyped-call]  # it has no types
     module = sys.modules.pop("main", None)
     if module is not None:
         sys.modules[f"functions.{name}.main"] = module

@@ -30,7 +30,12 @@ def get(url: str, method: str = "GET", **words: Any) -> requests.Response:
 
 def start(command: list[str], environment: dict[str, str], url: str) -> Child:
     """A served process, once it answers; every setting is ours, so that no `.env` leaks in."""
-    everything = {**dict.fromkeys(set(names()) - {"WORKERS"}, ""), **environment, "PATH": "/usr/bin:/bin", "HOME": "/nonexistent"}
+    everything = {
+        **dict.fromkeys(set(names()) - {"WORKERS"}, ""),
+        **environment,
+        "PATH": "/usr/bin:/bin",
+        "HOME": "/nonexistent",
+    }
     child = start_child([sys.executable, *command], cwd=ROOT, env=everything)
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline and child.poll() is None:

@@ -141,9 +141,14 @@ def email_check(configured: bool, figures: Mapping[str, Any] | None) -> Check:
         "delay_p50_seconds": delay["p50_seconds"],
         "delay_p95_seconds": delay["p95_seconds"],
     }
-    tap = mail["hold"] or {}
-    names = ("held", "held_reason", "parked_until", "park_reason")
-    return check | {name: tap.get(name) for name in names}
+    tap = mail["hold"]
+    parked = bool(tap["parked_until"]) and _time(tap["parked_until"]) > _time(figures["server_time"])
+    return check | {
+        "held": tap["held"],
+        "held_reason": tap["held_reason"],
+        "parked_until": tap["parked_until"] if parked else None,
+        "park_reason": tap["park_reason"] if parked else None,
+    }
 
 
 def scheduler_check(
@@ -152,7 +157,7 @@ def scheduler_check(
     """The last tick of any source, and whether it is older than two slots. `due`: the next one by the schedule."""
     last = figures["last_tick"]
     ticks = [tick for tick in (last, *figures["ticks"].values()) if tick and not tick["error"]]
-    latest = max((datetime.fromisoformat(tick["slot"]) for tick in ticks), default=None)
+    latest = max((_time(tick["slot"]) for tick in ticks), default=None)
     late = latest is None or now - latest > TICK_IS_OLD
     return {
         "status": DEGRADED if late else HEALTHY,
@@ -162,6 +167,7 @@ def scheduler_check(
         "last_tick_at": last["started_at"] if last else None,
         "last_tick": {name: last[name] for name in ("group", "enqueued", "checked", "failed")} if last else None,
         "last_tick_error": last["error"] if last else None,
+        "slow_slot_seconds": slow_slot_seconds(last),
         "next_tick_at": due.astimezone(UTC).isoformat() if due else None,
     }
 
@@ -203,6 +209,7 @@ def freshness_check(figures: Mapping[str, Any]) -> Check:
         "failed_sections": fresh["failed_sections"],
         "struck_sections": fresh["struck_sections"],
         "source_looks_broken": broken,
+        "failures": figures["failures"],
     }
 
 
@@ -210,8 +217,12 @@ def slow_slot_seconds(tick: Mapping[str, Any] | None) -> float | None:
     """How long the checks of a tick took when that was longer than a slot, else None."""
     if not tick or not tick["last_attempt_at"]:
         return None
-    took = datetime.fromisoformat(tick["last_attempt_at"]) - datetime.fromisoformat(tick["started_at"])
+    took = _time(tick["last_attempt_at"]) - _time(tick["started_at"])
     return took.total_seconds() if took > SLOT else None
+
+
+def _time(value: str) -> datetime:
+    return datetime.fromisoformat(value)
 
 
 def _iso(epoch_ms: int | None) -> str | None:

@@ -101,7 +101,7 @@ fetch_and_build() {
         say "Nothing to do: ${previous##*/} is in service."
         exit 0
     fi
-    release=$RELEASES/$(date -u +%Y%m%dT%H%M%SZ)-${commit:0:12}
+    release=$RELEASES/$(date -u +%Y%m%dT%H%M%S.%3NZ)-${commit:0:12}
     if [[ $DRY_RUN == yes ]]; then
         say "would build: $release"
         return

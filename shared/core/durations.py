@@ -33,6 +33,8 @@ class Durations:
     """How old a slot must be before the rescue looks at it."""
     tick_stale: float = 600.0
     """The age at which an unfinished tick counts as lost and its slot may be ticked again."""
+    tick_spread: float = 3.0
+    """How far apart several servers begin the same tick, so that all but one find it begun."""
     lock: float = 1500.0
     """How long a tick may hold its lock."""
     lock_first_delay: float = 5.0

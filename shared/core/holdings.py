@@ -13,7 +13,7 @@ import heapq
 import itertools
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from shared.core.jobs import Delivery
 
@@ -82,15 +82,32 @@ class Holdings:
     def __bool__(self) -> bool:
         return bool(self.ready or self.running or self._delayed or self.settled)
 
-    def text(self) -> str:
-        """What Redis should store: the jobs still held, and those that finished but are not settled there."""
+    def text(self, marked: set[str] | None = None) -> str:
+        """What Redis should store: the jobs still held, and those that finished but are not settled there.
+
+        `marked` are the ready ones that it shall know as possibly running (default: those it does know).
+        """
+        marked = self.marked if marked is None else marked
         lines = [f"R {entry}\n" for entry in self.running if entry not in self._disowned]
-        lines += [f"{'R' if job.entry in self.marked else 'B'} {job.entry}\n" for job in self.ready]
+        lines += [f"{'R' if job.entry in marked else 'B'} {job.entry}\n" for job in self.ready]
         lines += [f"Z {job.entry}\n" for _, _, job in sorted(self._delayed)]
         lines += [f"F {job.entry}\n" for job in self.settled.acked]
         others = (*self.settled.dropped, *self.settled.front, *self.settled.back)
         lines += [f"B {job.entry}\n" for job in (*others, *(job for job, _ in self.settled.buried))]
         return "".join(lines)
+
+    def with_more_marked(self, count: int) -> set[str]:
+        """The marks, and with them the first `count` ready jobs. They count from `mark` on, when Redis knows."""
+        return self.marked | {job.entry for job in itertools.islice(self.ready, count)}
+
+    def mark(self, entries: set[str]) -> None:
+        """Redis knows these as possibly running."""
+        self.marked = {job.entry for job in self.ready if job.entry in entries}
+
+    @property
+    def stride(self) -> int:
+        """How many jobs to mark at a time: a third of the batch, so that marks cost two commands a batch."""
+        return max(1, -(-self._batch // 3))
 
     def accept(self, taken: Iterable[Delivery], may_start: int, now_ms: int) -> None:
         """Put what was taken behind what is ready; the first `may_start` are marked in Redis already."""
@@ -98,7 +115,7 @@ class Holdings:
         for number, job in enumerate(taken):
             self._batch += 1
             if job.due > now_ms:
-                self.delay(job)
+                self._delay(job)
                 continue
             self.ready.append(job)
             if number < may_start:
@@ -121,16 +138,29 @@ class Holdings:
         self.running[job.entry] = job
         return job
 
-    def mark(self, count: int) -> None:
-        """Mark the first `count` ready jobs, beside those that are."""
-        self.marked.update(job.entry for job in itertools.islice(self.ready, count))
+    def acknowledge(self, job: Delivery) -> None:
+        """It succeeded."""
+        if self._finish(job):
+            self.settled.acked.append(job)
 
-    @property
-    def stride(self) -> int:
-        """How many jobs to mark at a time: a third of the batch, so that marks cost two commands a batch."""
-        return max(1, -(-self._batch // 3))
+    def retry(self, job: Delivery, due: int) -> None:
+        """It failed: run it again at `due` (epoch milliseconds), here or, should this consumer die, anywhere."""
+        if self._finish(job):
+            again = replace(job, attempts=job.attempts + 1, due=due, permit=None, alone=False)
+            self._delay(again)
+            self.settled.stored.append((again, again.as_json()))
 
-    def finish(self, job: Delivery) -> bool:
+    def park(self, job: Delivery) -> None:
+        """It could not be tried: back to the front of the queue."""
+        if self._finish(job):
+            self.settled.front.append(job)
+
+    def bury(self, job: Delivery, letter: str) -> None:
+        """It was given up; `letter` goes to the dead letters."""
+        if self._finish(job):
+            self.settled.buried.append((job, letter))
+
+    def _finish(self, job: Delivery) -> bool:
         """A job has ended; false when it is not this consumer's to settle any more."""
         if self.running.pop(job.entry, None) is None:
             return False
@@ -138,8 +168,7 @@ class Holdings:
         self._disowned.discard(job.entry)
         return owned
 
-    def delay(self, job: Delivery) -> None:
-        """Keep a job until it is due."""
+    def _delay(self, job: Delivery) -> None:
         heapq.heappush(self._delayed, (job.due, next(self._order), job))
 
     def next_due(self) -> int | None:
@@ -172,12 +201,12 @@ class Holdings:
         self.marked.clear()
         self._delayed.clear()
 
-    def give_back_running(self) -> list[Delivery]:
-        """Hand back what is still running; whatever becomes of it here no longer counts."""
+    def give_back_running(self) -> int:
+        """Hand back what is still running; whatever becomes of it here no longer counts. Returns how many."""
         jobs = [job for entry, job in self.running.items() if entry not in self._disowned]
         self.running.clear()
         self.settled.front += jobs
-        return jobs
+        return len(jobs)
 
     def take_settled(self) -> Settlement:
         """What is to be written; the caller puts it back when that fails."""

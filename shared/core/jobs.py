@@ -146,7 +146,7 @@ class NotDoneError(Exception):
     """How a task tells the queue that it did not succeed. Anything else it raises counts as a failed attempt."""
 
 
-class RetryLater(NotDoneError):
+class RetryLater(NotDoneError):  # noqa: N818 (says what to do, not what went wrong)
     """This attempt failed; try again in `delay` seconds. After the last attempt: the dead letters."""
 
     def __init__(self, delay: float, error: str) -> None:
@@ -155,11 +155,11 @@ class RetryLater(NotDoneError):
         self.error = error
 
 
-class Park(NotDoneError):
+class Park(NotDoneError):  # noqa: N818 (says what to do, not what went wrong)
     """Not now, and not this job's fault: it goes back to the front without spending an attempt."""
 
 
-class Pause(NotDoneError):
+class Pause(NotDoneError):  # noqa: N818 (says what to do, not what went wrong)
     """The source asked everyone to wait `seconds`. All queued jobs are held; no attempt is spent."""
 
     def __init__(self, seconds: float) -> None:
@@ -167,7 +167,7 @@ class Pause(NotDoneError):
         self.seconds = seconds
 
 
-class GiveUp(NotDoneError):
+class GiveUp(NotDoneError):  # noqa: N818 (says what to do, not what went wrong)
     """Trying again is of no use: to the dead letters with this `reason` (a word) and `error` (for a person)."""
 
     def __init__(self, reason: str, error: str) -> None:

@@ -31,6 +31,7 @@ class DeadLetter:
 
 def letter_for(delivery: Delivery, reason: str, error: str, now_ms: int) -> str:
     """The text of a new dead letter. The queue's scripts read its first fields where they stand."""
+    delivery = replace(delivery, attempts=delivery.attempt)
     fields = {"reason": reason, "error": error[:500]}
     head = f'{{"first_failure":{now_ms},"last_failure":{now_ms},'
     return f'{head}{json.dumps(fields, separators=(",", ":"))[1:-1]},"job":{delivery.as_json()}}}'

@@ -7,6 +7,7 @@ import threading
 import time
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 from redis import BlockingConnectionPool, Redis, RedisError
 from redis.exceptions import NoScriptError
@@ -46,13 +47,18 @@ class Script:
         """Read `names`, without their suffix, in order."""
         self._text = "\n".join((LUA / f"{name}.lua").read_text(encoding="utf-8") for name in names)
         self._hash = hashlib.sha1(self._text.encode(), usedforsecurity=False).hexdigest()
+        self._sent_by: WeakSet[Redis] = WeakSet()
 
     def __call__(self, client: Redis, keys: list[str], arguments: list[Any]) -> Any:
-        """Run it; a server that does not know it yet (or was restarted) gets the text in the same breath."""
-        try:
-            return client.evalsha(self._hash, len(keys), *keys, *arguments)
-        except NoScriptError:
-            return client.eval(self._text, len(keys), *keys, *arguments)
+        """Run it. The first time a client sends the text, which costs less than to be refused the hash first."""
+        if client in self._sent_by:
+            try:
+                return client.evalsha(self._hash, len(keys), *keys, *arguments)
+            except NoScriptError:
+                pass  # the server was restarted
+        answer = client.eval(self._text, len(keys), *keys, *arguments)
+        self._sent_by.add(client)
+        return answer
 
 
 class Doorbell:

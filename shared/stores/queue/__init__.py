@@ -26,13 +26,13 @@ from huey import Huey
 from huey.exceptions import ConfigurationError
 from huey.registry import Registry
 
+from shared.controls import Control, Turn
 from shared.core.durations import Durations
 from shared.core.jobs import GiveUp, Job, Park, Pause, PushResult, RetryLater, current_delivery
 from shared.stores.breaker import Breaker
 from shared.stores.dead_letters import DeadLetters
 from shared.stores.lock import Lock
 from shared.stores.queue.consumer import LeasedConsumer, Snapshot
-from shared.stores.queue.controls import Control, Turn
 from shared.stores.queue.storage import Counts, QueueStorage
 
 __all__ = [

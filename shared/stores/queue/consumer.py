@@ -17,7 +17,8 @@ from huey.exceptions import HueyException
 
 from shared.core.backoff import retry_delay
 from shared.core.jobs import Delivery, GiveUp, Park, Pause, RetryLater, set_current_delivery
-from shared.stores.queue.controls import Control, Turn
+from shared.controls import Control, Turn
+from shared.stores.dead_letters import letter_for
 from shared.stores.queue.fetcher import Fetcher
 from shared.stores.redis import RedisError
 
@@ -84,13 +85,17 @@ class LeasedConsumer(Consumer):  # type: ignore[misc]  # huey has no types
         self.worker_id = worker_id
         self.fetcher = Fetcher(huey.storage, huey.breaker, workers=workers, worker_id=worker_id)
         self.durations = huey.durations
+        self.left_cleanly = False  # after run(): Redis counts nothing as ours any more
         self._started: dict[str, tuple[str, float]] = {}
         self._completed = 0
         self._failed = 0
         self._last_completed_at: float | None = None
         self._threads: dict[str, threading.Thread] = {}
         self._stop_asked: queue.SimpleQueue[None] = queue.SimpleQueue()
-        self.controls = [*huey.controls, *(_periodic(huey, task) for task in huey._registry._periodic_tasks)]
+        self.controls = [
+            *(control.fresh() for control in huey.controls),
+            *(_periodic(huey, task) for task in huey._registry._periodic_tasks),
+        ]
         super().__init__(huey, workers=workers, periodic=False, health_check_interval=_HEALTH_CHECK)
 
     # ---- running jobs
@@ -126,14 +131,10 @@ class LeasedConsumer(Consumer):  # type: ignore[misc]  # huey has no types
         except RetryLater as error:
             return self._try_again(job, task, error.delay, error.error)
         except Park:
-            self._return_probe(job)
-            self.fetcher.park(job, max(self.huey.breaker.last_seen.retry_after, 1.0))
-            return False
+            return self._park(job, max(self.huey.breaker.last_seen.retry_after, 1.0))
         except Pause as pause:
-            self._return_probe(job)
             self._pause(pause.seconds)
-            self.fetcher.park(job, pause.seconds)
-            return False
+            return self._park(job, pause.seconds)
         except GiveUp as error:
             self.huey._emit(signals.SIGNAL_ERROR, task, error)
             return self._give_up(job, error.reason, error.error)
@@ -144,22 +145,30 @@ class LeasedConsumer(Consumer):  # type: ignore[misc]  # huey has no types
             )
             return self._try_again(job, task, delay, f"{type(error).__name__}: {error}")
         self._return_probe(job)
-        self.fetcher.acknowledge(job)
+        self.fetcher.settle(lambda held: held.acknowledge(job))
         self.huey._emit(signals.SIGNAL_COMPLETE, task)
         return True
+
+    def _park(self, job: Delivery, seconds: float) -> bool:
+        self._return_probe(job)
+        job.permit = None
+        self.fetcher.settle(lambda held: held.park(job), hold_for=seconds)
+        return False
 
     def _try_again(self, job: Delivery, task: Any, delay: float, error: str) -> bool:
         if job.is_last_attempt:
             self.huey._emit(signals.SIGNAL_ERROR, task, error)
             return self._give_up(job, "attempts", error)
         self._return_probe(job)
-        self.fetcher.retry(job, delay)
+        due = self.huey.storage.clock() + round(delay * 1000)
+        self.fetcher.settle(lambda held: held.retry(job, due))
         self.huey._emit(signals.SIGNAL_RETRYING, task)
         return False
 
     def _give_up(self, job: Delivery, reason: str, error: str) -> bool:
         self._return_probe(job)
-        self.fetcher.bury(job, reason, error)
+        letter = letter_for(job, reason, error, self.huey.storage.clock())
+        self.fetcher.settle(lambda held: held.bury(job, letter))
         _log.error("job given up: %s", reason, extra={"job_key": job.key, "error": error})
         return False
 
@@ -192,7 +201,7 @@ class LeasedConsumer(Consumer):  # type: ignore[misc]  # huey has no types
             failed=self._failed,
             last_completed_at=self._last_completed_at,
             threads_alive=self.scheduler.is_alive() and all(thread.is_alive() for thread in self._threads.values()),
-            redis_connected=self.fetcher.connected,
+            redis_connected=self.fetcher.lease.connected,
             stopping=self.fetcher.stopping,
         )
 
@@ -239,7 +248,6 @@ class LeasedConsumer(Consumer):  # type: ignore[misc]  # huey has no types
         self.fetcher.stop_taking()
         while self._started and time.monotonic() < began + self.durations.drain:
             time.sleep(0.02)
-        self.fetcher.flush()
         if unfinished := self.fetcher.give_back_running():
             _log.warning("consumer: running jobs handed back", extra={"jobs": unfinished})
         for control in self.controls:
@@ -249,9 +257,9 @@ class LeasedConsumer(Consumer):  # type: ignore[misc]  # huey has no types
             self._threads[control.name].join(max(left, 0.0))
         for hook in self.huey._shutdown.values():
             hook()
-        self.fetcher.leave()
+        self.left_cleanly = self.fetcher.leave()
         self.stop_flag.set()
-        _log.info("consumer stopped", extra={"worker_id": self.worker_id})
+        _log.info("consumer stopped", extra={"worker_id": self.worker_id, "cleanly": self.left_cleanly})
 
     def _keep(self) -> None:
         while not self.fetcher.finished:

@@ -1,33 +1,26 @@
-"""The two threads that stand between a consumer's workers and Redis.
+"""The two threads between a consumer's workers and Redis.
 
-The fetcher takes jobs in batches and blocks on the doorbell while there are none. The keeper renews the lease, writes
-what has ended, wakes delayed jobs and reconnects. Both, and a worker that needs a mark, make their round trips one at
-a time, because each rewrites the one text that Redis stores of this consumer (`core/holdings.py`). The answer tells
-when that text was not what this consumer wrote before: then an answer was lost, its jobs were given to others, or
-Redis was emptied, and `lua/take.lua` puts both sides right.
+The fetcher takes jobs in batches and blocks on the doorbell while there are none. The keeper writes what has ended,
+gives signs of life, wakes delayed jobs and finds Redis again. What is held is in `core/holdings.py`, what Redis knows
+of it in `stores/lease.py`. The lock is never held during a round trip; `lease.turn` is, and is taken first.
 """
 
 from __future__ import annotations
 
-import logging
-import random
 import threading
 import time
-from contextlib import suppress
-from dataclasses import replace
+from collections.abc import Callable
 
 from shared.core.holdings import Holdings
 from shared.core.jobs import Delivery
 from shared.stores.breaker import Breaker, BreakerStatus
-from shared.stores.dead_letters import letter_for
-from shared.stores.queue.storage import QueueStorage, Taken, Wish
+from shared.stores.lease import Lease
+from shared.stores.queue.storage import MAX_BATCH, QueueStorage, Taken, Wish
 from shared.stores.redis import RedisError
 
-_log = logging.getLogger(__name__)
-_UNSURE = "?"  # what the stored text never is: makes the script compare
-_FLUSH_AFTER = 1.0  # seconds that finished jobs wait for others when no round trip is due anyway
+_FLUSH_AFTER = 1.0  # seconds that finished jobs wait for others when no exchange is due anyway
 _PEEK_EVERY = 32  # silent doorbells; whoever loses a ring makes up for it, so this is a last resort
-_LONGEST_BACKOFF = 5.0
+_LONGEST_NAP = 60.0
 
 
 class Fetcher:
@@ -35,38 +28,31 @@ class Fetcher:
 
     def __init__(self, storage: QueueStorage, breaker: Breaker, *, workers: int, worker_id: str) -> None:
         self.holdings = Holdings(workers)
+        self.lease = Lease(storage, worker_id)
+        self.lock = threading.Lock()
         self.stopping = False
         self.finished = False
-        self.paused = False
-        self.connected = True
         self.left: int | None = None  # how many wait in Redis; None when that is not known
-        self.lock = threading.Lock()
         self._storage = storage
         self._breaker = breaker
         self._worker_id = worker_id
-        self._durations = storage.durations
-        self._trip = threading.Lock()
         self._startable = threading.Condition(self.lock)  # workers wait for jobs
         self._wanted = threading.Condition(self.lock)  # the fetcher waits until jobs are wanted
         self._chores = threading.Condition(self.lock)  # the keeper waits for something to do
         self._gate_open = True
         self._ask_at = 0.0  # when the breaker or a pause may let jobs through again
-        self._reconnect_at = 0.0
-        self._failures = 0
+        self._paused = False
         self._waits_to_be_empty = False  # a job that must run alone is next
         self._has_rung = False
         self._silences = 0
-        self._written = ""
-        self._renewed_at = float("-inf")
-        self._settled_at = 0.0
-        self._homeless: list[Delivery] = []
+        self._ended_at = 0.0
         self._doorbell = storage.open_doorbell()
-        breaker.on_change = self.observe
+        breaker.on_change = self._observe
 
     # ---- for the workers
 
     def next(self) -> Delivery | None:
-        """Wait for a job, mark it as running and hand it out. None when the consumer stops."""
+        """Wait for a job, see that Redis knows it as running, and hand it out. None when the consumer stops."""
         while True:
             with self.lock:
                 while not self.stopping and not self._can_start():
@@ -82,54 +68,28 @@ class Fetcher:
         job.permit = job.permit or self._breaker.permit_now()
         return job
 
-    def acknowledge(self, job: Delivery) -> None:
-        """It succeeded."""
+    def settle(self, change: Callable[[Holdings], None], *, hold_for: float = 0.0) -> None:
+        """A job has ended, as `change` tells the holdings. `hold_for` seconds nothing is started or taken."""
         with self.lock:
-            if self.holdings.finish(job):
-                self.holdings.settled.acked.append(job)
-            self._after()
-
-    def retry(self, job: Delivery, delay: float) -> None:
-        """It failed: run it again in `delay` seconds, here or, should this consumer die, anywhere."""
-        again = replace(job, attempts=job.attempts + 1, due=self._storage.clock() + round(delay * 1000))
-        again.permit, again.alone = None, False
-        with self.lock:
-            if self.holdings.finish(job):
-                self.holdings.delay(again)
-                self.holdings.settled.stored.append((again, again.as_json()))
-            self._after()
-
-    def park(self, job: Delivery, seconds: float) -> None:
-        """It could not be tried: back to the front of the queue, and nothing starts here for `seconds`."""
-        job.permit = None
-        with self.lock:
-            if self.holdings.finish(job):
-                self.holdings.settled.front.append(job)
-            self._close_gate(seconds)
-            self._after()
-
-    def bury(self, job: Delivery, reason: str, error: str) -> None:
-        """It was given up."""
-        letter = letter_for(job, reason, error, self._storage.clock())
-        with self.lock:
-            if self.holdings.finish(job):
-                self.holdings.settled.buried.append((job, letter))
-            self._after()
+            change(self.holdings)
+            self._ended_at = time.monotonic()
+            if hold_for:
+                self._close_gate(hold_for)
+            held = self.holdings
+            if self._wants_jobs():
+                self._wanted.notify()
+            if held.settled.is_urgent or not held.ready:
+                self._chores.notify()
+            if held.ready:
+                self._startable.notify()
 
     # ---- for the consumer
-
-    def observe(self, status: BreakerStatus) -> None:
-        """The breaker was asked or told something: open or close the gate for the jobs in hand."""
-        with self.lock:
-            if status.state == "CLOSED":
-                self._open_gate()
-            else:
-                self._close_gate(status.retry_after)
 
     def pause(self, paused: bool) -> None:
         """Stop or go on taking jobs, by an operator's wish; what runs goes on."""
         with self.lock:
-            self.paused = paused
+            self._paused = paused
+            self.left = None
             if paused:
                 self.holdings.give_back_ready()
             self._wake()
@@ -143,31 +103,33 @@ class Fetcher:
             self.holdings.give_back_all()
             self._wake()
         self._doorbell.interrupt()
-        self.flush()
+        self._flush()
 
     def give_back_running(self) -> int:
         """Hand back what still runs; returns how many jobs that were."""
         with self.lock:
-            count = len(self.holdings.give_back_running())
-        self.flush()
+            count = self.holdings.give_back_running()
+        self._flush()
         return count
 
-    def leave(self) -> None:
-        """Write what is left to write, and say goodbye."""
-        self.flush()
+    def leave(self) -> bool:
+        """Write what is left to write, and say goodbye; false when Redis still counts jobs as ours."""
+        self._flush()
         with self.lock:
             self.finished = True
             self._wake()
-        with suppress(RedisError):
-            if not self.holdings:
-                self._storage.leave(self._worker_id)
         self._doorbell.close()
+        if self.holdings or not self.lease.connected:
+            return False
+        try:
+            self._storage.leave(self._worker_id)
+        except RedisError:
+            return False
+        return True
 
-    def flush(self) -> None:
-        """Write now what has ended. What cannot be written stays leased, for the survivors."""
-        with suppress(RedisError):
-            if self.holdings.settled:
-                self._round_trip(wants_jobs=False)
+    def _flush(self) -> None:
+        if self.holdings.settled:
+            self._exchange(Wish())
 
     # ---- the fetcher
 
@@ -182,23 +144,26 @@ class Fetcher:
         if listens:
             self._listen()
         else:
-            with suppress(RedisError):
-                self._round_trip(wants_jobs=True)
+            self._exchange(None)
 
     def _wants_jobs(self) -> bool:
         held = self.holdings
-        if not self.connected or self.paused or held.is_alone or (self._waits_to_be_empty and held.can_run):
+        if self._paused or not self.lease.connected:
+            return False
+        if held.is_alone or (self._waits_to_be_empty and held.can_run):
             return False
         return len(held.ready) <= held.workers
 
     def _listen(self) -> None:
         """Block until the doorbell rings, or until it is time to ask anyway."""
-        refused, longest = self._ask_at - time.monotonic(), self._durations.doorbell
+        refused, longest = self._ask_at - time.monotonic(), self._storage.durations.doorbell
         try:
             rang = self._doorbell.wait(min(refused, longest) if refused > 0 else longest)
         except (RedisError, OSError):
             with self.lock:
-                self._lose_redis()
+                self.left = None
+                self.lease.lose()
+                self._chores.notify()
             return
         with self.lock:
             self._silences += 1
@@ -214,27 +179,26 @@ class Fetcher:
                 self._chores.wait(wait)
             if self.finished:
                 return
-            gate_open = self._gate_open and not self.stopping
-            self._startable.notify(self.holdings.wake_due(self._storage.clock(), gate_open=gate_open))
-            flush, renew = self._should_flush(), bool(self.holdings) and self._must_renew()
-        with suppress(RedisError):
-            if flush:
-                self._round_trip(wants_jobs=False)
-            elif renew:
-                self._renew()
+            may_start = self._gate_open and not self.stopping
+            self._startable.notify(self.holdings.wake_due(self._storage.clock(), gate_open=may_start))
+            flush, renew = self._should_flush(), bool(self.holdings) and self.lease.must_renew
+        if flush:
+            self._exchange(Wish())
+        elif renew:
+            self.lease.renew()
 
     def _until_chore(self) -> float:
         """Seconds until the keeper has something to do."""
         now, held = time.monotonic(), self.holdings
-        if not self.connected:
-            return self._reconnect_at - now
-        waits = [60.0]
+        if not self.lease.connected:
+            return self.lease.reconnect_at - now
         if self._should_flush():
             return 0.0
+        waits = [_LONGEST_NAP]
         if held.settled and not held.ready:
-            waits.append(self._settled_at + _FLUSH_AFTER - now)
+            waits.append(self._ended_at + _FLUSH_AFTER - now)
         if held:
-            waits.append(self._renewed_at + self._durations.lease_renewal - now)
+            waits.append(self.lease.renew_at - now)
         if (due := held.next_due()) is not None:
             waits.append((due - self._storage.clock()) / 1000)
         return min(waits)
@@ -242,135 +206,109 @@ class Fetcher:
     def _should_flush(self) -> bool:
         """Whether what has ended should be written now, rather than with the next take."""
         held = self.holdings
-        if not self.connected or self._homeless or held.settled.is_urgent:
+        if not self.lease.connected or self.lease.has_homeless or held.settled.is_urgent:
             return True
         if not held.settled or held.ready:
             return False
-        if time.monotonic() >= self._settled_at + _FLUSH_AFTER:
+        if time.monotonic() >= self._ended_at + _FLUSH_AFTER:
             return True
         return not held.running and (self.left == 0 or not self._wants_jobs())
-
-    def _must_renew(self) -> bool:
-        return time.monotonic() >= self._renewed_at + self._durations.lease_renewal
-
-    def _renew(self) -> None:
-        try:
-            self._storage.renew_lease(self._worker_id)
-        except RedisError:
-            with self.lock:
-                self._lose_redis()
-            raise
-        self._renewed_at = time.monotonic()
 
     # ---- round trips
 
     def _mark_more(self) -> None:
         """Have Redis know which jobs may be running soon, beside those it knows. One command."""
-        with self._trip:
+        with self.lease.turn:
             with self.lock:
                 held = self.holdings
                 if not held.ready or held.ready[0].entry in held.marked:
                     return
-                before = set(held.marked)
-                held.mark(held.stride)
-                text = held.text()
-            try:
-                known = self._storage.mark(self._worker_id, text)
-            except RedisError:
-                with self.lock:
-                    held.marked = before
-                    self._lose_redis()
-                return
+                marked = held.with_more_marked(held.stride)
+                text = held.text(marked)
+            known = self.lease.mark(text)
             with self.lock:
-                self._written = text if known else _UNSURE
-                if not known:
-                    held.marked = before
-        if not known:
-            with suppress(RedisError):
-                self._round_trip(wants_jobs=False)
+                if known:
+                    held.mark(marked)
+                else:
+                    self._chores.notify()
+        if not known and self.lease.connected:
+            self._exchange(Wish())
 
-    def _round_trip(self, *, wants_jobs: bool) -> Taken:
-        with self._trip:
+    def _exchange(self, wish: Wish | None) -> None:
+        """One round trip; without a wish, for jobs."""
+        with self.lease.turn:
             with self.lock:
-                wish = self._wish(wants_jobs)
-                settled = self.holdings.take_settled()
-                holding, expected = self.holdings.text(), self._written
-            try:
-                if self._homeless:
-                    self._storage.push_again(self._homeless, self._storage.clock())
-                    self._homeless = []
-                taken = self._storage.take(self._worker_id, expected, holding, settled, wish)
-            except RedisError:
-                with self.lock:
-                    self.holdings.put_back(settled)
-                    self._lose_redis()
-                raise
+                held = self.holdings
+                marked = held.marked
+                if wish is None:
+                    wish = self._wish()
+                    marked = held.with_more_marked(len(held.ready) if held.running else held.workers)
+                settled = held.take_settled()
+                holding = held.text(marked)
+            was_connected = self.lease.connected
+            taken = self.lease.exchange(holding, settled, wish)
             with self.lock:
-                self._homeless += self.holdings.disown(taken.lost, settled)
-                self._accept(taken, wish)
-            return taken
+                if taken is None:
+                    held.put_back(settled)
+                    self._chores.notify()
+                    return
+                held.mark(marked)
+                self.lease.rehouse(held.disown(taken.lost, settled))
+                if not was_connected:
+                    self.left = None  # a ring may have been lost meanwhile
+                    self._wake()
+                if wish.jobs:
+                    self._accept(taken)
 
-    def _wish(self, wants_jobs: bool) -> Wish:
+    def _wish(self) -> Wish:
         held = self.holdings
-        if not wants_jobs:
-            return Wish(renew_lease=bool(held) and self._must_renew())
-        held.mark(len(held.ready) if held.running else held.workers)
+        has_many = self.left is not None and self.left >= 2 * MAX_BATCH
         return Wish(
-            jobs=-1,
+            jobs=MAX_BATCH if has_many else -1,
             may_start=max(held.workers - held.can_run, 0),
             least=held.workers,
             is_streaming=bool(held.running),
             is_empty=not held.can_run,
             ring_rest=not self._has_rung,
-            renew_lease=self._must_renew(),
         )
 
-    def _accept(self, taken: Taken, wish: Wish) -> None:
-        """Take note of the answer to `wish`."""
-        self._written = taken.held
-        if wish.renew_lease and taken.held:
-            self._renewed_at = time.monotonic()
-        if not self.connected:
-            self.connected, self._failures = True, 0
-            self._wake()
-        if not wish.jobs:
-            return
-        self.left = taken.left
+    def _accept(self, taken: Taken) -> None:
+        """Take note of what was taken, or of why nothing was."""
+        many = self.left - len(taken.deliveries) if self.left else None
+        self.left = many if taken.left is None and taken.deliveries else taken.left
         self._has_rung = self._has_rung or bool(taken.deliveries and taken.left != 0)
         self._waits_to_be_empty = taken.reason == "alone" and not taken.deliveries
         self._breaker.saw(taken.breaker, taken.wait)
         if taken.reason == "probe":
             taken.deliveries[0].permit = self._breaker.permit_now(taken.probe)
-            self._close_gate(self._durations.probe_lease)
-        elif taken.wait > 0:
+            self._close_gate(self._storage.durations.probe_lease)
+        elif taken.wait > 0 or self._breaker.last_seen.state != "CLOSED":
             self._close_gate(taken.wait)
         else:
             self._open_gate()
         self.holdings.accept(taken.deliveries, taken.marked, self._storage.clock())
+        if self.stopping:
+            self.holdings.give_back_all()
         self._startable.notify(len(taken.deliveries))
         self._chores.notify()
 
     # ---- small things, all under the lock
 
     def _can_start(self) -> bool:
-        if not self.connected:
+        if not self.lease.connected:
             return False
-        dropped = len(self.holdings.settled.dropped)
         job = self.holdings.first_ready(self._storage.clock(), gate_open=self._gate_open)
-        if len(self.holdings.settled.dropped) > dropped:
+        if self.holdings.settled.dropped:
             self._chores.notify()
         return job is not None
 
-    def _after(self) -> None:
-        """A job has ended."""
-        held = self.holdings
-        self._settled_at = time.monotonic()
-        if self._wants_jobs():
-            self._wanted.notify()
-        if held.settled.is_urgent or held.next_due() or not held.ready:
-            self._chores.notify()
-        if held.ready:
-            self._startable.notify()
+    def _observe(self, status: BreakerStatus) -> None:
+        """The breaker was asked or told something: open or close the gate for the jobs in hand."""
+        with self.lock:
+            if status.state == "CLOSED":
+                self._open_gate()
+            else:
+                self._close_gate(status.retry_after)
 
     def _open_gate(self) -> None:
         self._ask_at = 0.0
@@ -383,17 +321,6 @@ class Fetcher:
         self._ask_at = time.monotonic() + seconds
         self.holdings.give_back_ready()
         self._wake()
-
-    def _lose_redis(self) -> None:
-        """Start nothing more; the keeper tries again, ever more slowly, and then Redis and we compare."""
-        self._written = _UNSURE
-        if self.connected:
-            _log.warning("queue: Redis does not answer")
-        self.connected = False
-        self._failures = min(self._failures + 1, 10)
-        delay = min(0.05 * 2**self._failures, _LONGEST_BACKOFF)
-        self._reconnect_at = time.monotonic() + random.uniform(delay / 2, delay)  # noqa: S311 (no secret)
-        self._chores.notify()
 
     def _wake(self) -> None:
         self._startable.notify_all()

@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta, tzinfo
 
 _log = logging.getLogger(__name__)
@@ -43,6 +43,10 @@ class Control:
     stops_last: bool = False
     woken: threading.Event = field(default_factory=threading.Event)
     stop: threading.Event = field(default_factory=threading.Event)
+
+    def fresh(self) -> Control:
+        """The same function for another consumer of this process."""
+        return replace(self, stop=threading.Event())
 
     def halt(self) -> None:
         """Ask it to stop; a wait ends at once."""

@@ -1,0 +1,199 @@
+"""The breaker, driven through its life on the stand-in and on a real server."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import pytest
+
+from shared.core.durations import Durations
+from shared.core.jobs import Permit
+from shared.stores.breaker import Breaker, Refused, Unknown
+from shared.stores.redis import connect_redis
+from tests.support.redis import command_counts
+
+FOREVER = replace(Durations(), breaker_open=3600.0, probe_lease=3600.0)
+
+
+@pytest.fixture
+def breaker_with(any_redis_url: str) -> Iterator[Callable[[Durations], Breaker]]:
+    client = connect_redis(any_redis_url)
+    yield lambda durations: Breaker(client, "test:", "test:doorbell", durations)
+    client.close()
+
+
+def permit_of(breaker: Breaker) -> Permit:
+    permit = breaker.allow()
+    assert isinstance(permit, Permit)
+    return permit
+
+
+def open_it(breaker: Breaker) -> None:
+    for _ in range(10):
+        breaker.record_failure(permit_of(breaker))
+    assert breaker.status().state == "OPEN"
+
+
+def test_it_opens_at_the_tenth_failure_in_a_row(breaker_with: Callable[[Durations], Breaker]) -> None:
+    breaker = breaker_with(FOREVER)
+    for _ in range(9):
+        breaker.record_failure(permit_of(breaker))
+    assert breaker.status().state == "CLOSED"
+    breaker.record_failure(permit_of(breaker))
+    assert breaker.status().state == "OPEN"
+    refused = breaker.allow()
+    assert isinstance(refused, Refused)
+    assert 3590 < refused.retry_after <= 3600
+
+
+def test_a_success_between_failures_starts_the_count_again(breaker_with: Callable[[Durations], Breaker]) -> None:
+    breaker = breaker_with(FOREVER)
+    for _ in range(9):
+        breaker.record_failure(permit_of(breaker))
+    breaker.record_success(permit_of(breaker))
+    for _ in range(9):
+        breaker.record_failure(permit_of(breaker))
+    assert breaker.status().state == "CLOSED"
+    assert breaker.status().failure_count == 9
+
+
+def test_half_open_lets_one_probe_through_at_a_time(breaker_with: Callable[[Durations], Breaker]) -> None:
+    breaker, other = breaker_with(replace(FOREVER, breaker_open=0.001)), breaker_with(FOREVER)
+    open_it(breaker)
+    time.sleep(0.01)
+    probe = permit_of(breaker)
+    assert probe.probe
+    assert breaker.status().state == "HALF_OPEN"
+    assert isinstance(other.allow(), Refused)
+    breaker.return_permit(probe)
+    assert breaker.status().success_count == 0
+    assert permit_of(other).probe
+
+
+def test_three_good_probes_close_it(breaker_with: Callable[[Durations], Breaker]) -> None:
+    breaker = breaker_with(replace(FOREVER, breaker_open=0.001))
+    open_it(breaker)
+    time.sleep(0.01)
+    for successes in (1, 2):
+        breaker.record_success(permit_of(breaker))
+        assert (breaker.status().state, breaker.status().success_count) == ("HALF_OPEN", successes)
+    breaker.record_success(permit_of(breaker))
+    status = breaker.status()
+    assert (status.state, status.failure_count, status.success_count) == ("CLOSED", 0, 0)
+
+
+def test_a_failed_probe_opens_it_for_the_full_time_again(breaker_with: Callable[[Durations], Breaker]) -> None:
+    breaker = breaker_with(replace(FOREVER, breaker_open=0.001))
+    open_it(breaker)
+    time.sleep(0.01)
+    breaker.record_success(permit_of(breaker))
+    opened = breaker.status().last_state_change
+    breaker.record_failure(permit_of(breaker))
+    assert breaker.status().state == "OPEN"
+    assert (breaker.status().last_state_change or 0) > (opened or 0)
+
+
+def test_a_probe_that_never_reports_blocks_no_longer_than_its_lease(
+    breaker_with: Callable[[Durations], Breaker],
+) -> None:
+    breaker = breaker_with(replace(FOREVER, breaker_open=0.001, probe_lease=0.05))
+    open_it(breaker)
+    time.sleep(0.01)
+    dead = permit_of(breaker)
+    time.sleep(0.06)
+    alive = permit_of(breaker)
+    breaker.record_success(dead)
+    assert breaker.status().success_count == 0, "a probe whose lease is over says nothing any more"
+    breaker.record_success(alive)
+    assert breaker.status().success_count == 1
+
+
+def test_failures_of_calls_from_before_it_opened_do_not_prolong_it(
+    breaker_with: Callable[[Durations], Breaker],
+) -> None:
+    breaker = breaker_with(replace(FOREVER, breaker_open=0.001))
+    early = permit_of(breaker)
+    open_it(breaker)
+    opened = breaker.status().last_state_change
+    breaker.record_failure(early)
+    assert breaker.status().last_state_change == opened
+    time.sleep(0.01)
+    probe = permit_of(breaker)
+    breaker.record_failure(early)
+    assert breaker.status().state == "HALF_OPEN", "only the probe decides"
+    breaker.record_success(probe)
+    breaker.record_success(permit_of(breaker))
+    breaker.record_success(permit_of(breaker))
+    breaker.record_failure(early)
+    assert breaker.status().failure_count == 0, "nor do they count against the closed one"
+
+
+def test_an_open_breaker_without_its_time_recovers(
+    breaker_with: Callable[[Durations], Breaker], any_redis_url: str
+) -> None:
+    breaker = breaker_with(replace(FOREVER, breaker_open=0.01))
+    with connect_redis(any_redis_url) as client:
+        client.set(
+            breaker.key,
+            '{"state":"OPEN","failureCount":10,"successCount":0,"lastFailureTime":null,"lastStateChange":null}',
+        )
+    assert isinstance(breaker.allow(), Refused)
+    time.sleep(0.02)
+    assert permit_of(breaker).probe
+
+
+def test_the_stored_value_is_the_documented_json(
+    breaker_with: Callable[[Durations], Breaker], any_redis_url: str
+) -> None:
+    breaker = breaker_with(FOREVER)
+    before = time.time() * 1000 - 1
+    open_it(breaker)
+    with connect_redis(any_redis_url) as client:
+        value = json.loads(client.get(breaker.key) or "")
+    assert list(value) == ["state", "failureCount", "successCount", "lastFailureTime", "lastStateChange"]
+    assert value["lastFailureTime"] == value["lastStateChange"]
+    assert before <= value["lastStateChange"] <= time.time() * 1000 + 1
+    assert (value["state"], value["failureCount"], value["successCount"]) == ("OPEN", 10, 0)
+
+
+def test_reset_closes_it_and_wakes_those_who_wait(
+    breaker_with: Callable[[Durations], Breaker], any_redis_url: str
+) -> None:
+    breaker = breaker_with(FOREVER)
+    open_it(breaker)
+    breaker.reset()
+    assert breaker.status().state == "CLOSED"
+    with connect_redis(any_redis_url) as client:
+        assert client.llen("test:doorbell") == 1
+
+
+def test_an_unreachable_redis_means_unknown_and_nobody_calls() -> None:
+    client = connect_redis("redis://127.0.0.1:1/0", timeout=0.5)
+    breaker = Breaker(client, "test:", "test:doorbell", Durations())
+    assert isinstance(breaker.allow(), Unknown)
+    assert breaker.status().state == "UNKNOWN"
+    breaker.record_failure(Permit())
+    breaker.record_success(Permit(probe="token"))
+
+
+def test_nonsense_in_its_place_means_unknown_to_readers_and_closed_to_the_rules(
+    breaker_with: Callable[[Durations], Breaker], any_redis_url: str
+) -> None:
+    breaker = breaker_with(FOREVER)
+    with connect_redis(any_redis_url) as client:
+        client.set(breaker.key, "no json")
+    assert breaker.status().state == "UNKNOWN"
+    breaker.record_failure(permit_of(breaker))
+    assert breaker.status().failure_count == 1
+
+
+@pytest.mark.real_redis
+def test_a_closed_breaker_without_failures_costs_one_read_and_no_write(redis_url: str) -> None:
+    with connect_redis(redis_url) as client:
+        breaker = Breaker(client, "test:", "test:doorbell", FOREVER)
+        client.config_resetstat()
+        breaker.record_success(permit_of(breaker))
+        assert command_counts(client) == {"get": 1}

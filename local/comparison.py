@@ -86,6 +86,7 @@ def _figures(played: Played, health: Mapping[str, Any]) -> list[tuple[str, str]]
     delay = health["email_delay"]
     told = f"{delay['p50_seconds']:.2f} s / {delay['p95_seconds']:.2f} s" if delay["count"] else "no opening"
     return [
+        ("Looked at twice (mass events)", f"{played.scraper_calls - played.checks:,}"),
         ("Seen → accepted, p50 / p95", told),
         ("Checks per second", f"{played.checks / played.seconds:,.0f}" if played.seconds else "-"),
         ("Time", f"{played.seconds:.1f} s"),

@@ -14,6 +14,8 @@ from local.campus.sections import HALF_HOUR_MS, Timeline, Values
 
 SEAT = "seat_available"
 NAME = "instructor_assigned"
+_FULL = "full again"
+_DAY_MS = 48 * HALF_HOUR_MS
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -48,13 +50,16 @@ def judge(timelines: Iterable[Timeline], watchers: Mapping[str, Iterable[Watcher
     """Walk through the slots (their starts in epoch ms) and note every email owed.
 
     A section is looked at in the slots of its half, once it has a watcher; the first look only remembers.
-    Whoever began to watch after a slot's start is not owed what was seen in it.
+    Whoever began to watch after a slot's start is not owed what was seen in it. Whoever was told of an opening is
+    not told of another until the section was seen full again, or a day has passed: seats kept for a programme that
+    come and go in the catalog would otherwise be told over and over.
     """
     verdict = Verdict()
     by_half: dict[int, list[Timeline]] = defaultdict(list)
     for timeline in timelines:
         by_half[int(timeline.class_nbr) % 2].append(timeline)
     memories: dict[str, _Memory] = {}
+    told_ms: dict[str, dict[str, int]] = defaultdict(dict)  # section -> person -> when last told of an opening
     for slot in slots_ms:
         odd_half = (slot // HALF_HOUR_MS) % 2
         for timeline in by_half[odd_half]:
@@ -65,8 +70,15 @@ def judge(timelines: Iterable[Timeline], watchers: Mapping[str, Iterable[Watcher
             kinds = memories.setdefault(timeline.class_nbr, _Memory()).look(timeline.at(slot))
             verdict.openings += SEAT in kinds
             verdict.namings += NAME in kinds
-            for kind in kinds:
-                verdict.owed |= {Owed(slot, timeline.class_nbr, kind, one.recipient) for one in present}
+            told = told_ms[timeline.class_nbr]
+            if _FULL in kinds:
+                told.clear()
+            for one in present:
+                if NAME in kinds:
+                    verdict.owed.add(Owed(slot, timeline.class_nbr, NAME, one.recipient))
+                if SEAT in kinds and told.get(one.recipient, -_DAY_MS) + _DAY_MS <= slot:
+                    told[one.recipient] = slot
+                    verdict.owed.add(Owed(slot, timeline.class_nbr, SEAT, one.recipient))
     return verdict
 
 
@@ -80,7 +92,7 @@ class _Memory:
         self.named = False
 
     def look(self, values: Values) -> list[str]:
-        """Remember the values; say what good thing happened since the look before."""
+        """Remember the values; say what happened since the look before."""
         seats, free = _believable(values.seats_available, values), _believable(values.non_reserved_seats, values)
         named = (values.instructor or "").strip().lower() not in ("", "staff")
         if not self.seen:
@@ -91,8 +103,8 @@ class _Memory:
         before, now = (self.seats, seats) if by_all else (self.free, free)
         known = before is not None and now is not None
         edge = known and (before == 0) != (now == 0)
-        if edge and before == 0:
-            kinds.append(SEAT)
+        if edge:
+            kinds.append(SEAT if before == 0 else _FULL)
         if named and not self.named:
             kinds.append(NAME)
         if seats is not None:

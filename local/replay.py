@@ -12,7 +12,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import requests
@@ -30,6 +30,7 @@ from shared.stores.queue import Counts
 from shared.wiring import Wiring
 
 _PATIENCE = 120.0  # seconds without any progress before a replay gives up
+_LOOK_AGAIN = 0.01  # seconds
 _TRIES = 5  # of the mailer, without sending any of what is owed
 _MAILER = "replay:mail"
 _SUBJECT = re.compile(r"(Seat Available|Instructor Assigned): .* \((\d{5})\)")
@@ -48,6 +49,7 @@ class Played:
     checks: int = 0
     emails: list[Owed] = field(default_factory=list)
     strange: list[str] = field(default_factory=list)  # subjects that nobody should have been sent
+    scraper_calls: int = 0
     seconds: float = 0.0
     last_subject: str = ""
 
@@ -59,7 +61,7 @@ class Replay:
         """`courses` tells course and number of each section, for its watches."""
         self.played = Played()
         self._stack, self._registry, self._term, self._courses = stack, registry, term, courses
-        self._slot_ms, self._began = 0, time.monotonic()
+        self._slot_ms = 0
         self._http = requests.Session()
         self._http.trust_env = False
         self._parts = Wiring(load(stack.environment, None), clock=self._now, replay=True)
@@ -81,6 +83,7 @@ class Replay:
             self._play_slot()
             self.played.seconds = time.monotonic() - begun
             tell(self.played, slot)
+        self.played.scraper_calls = self._ask("GET", f"{self._stack.campus_url}/status")["lookups"]
         return self.played
 
     def health(self) -> dict[str, Any]:
@@ -94,14 +97,13 @@ class Replay:
         self._http.close()
 
     def _now(self) -> datetime:
-        """The replay's time: the slot's start and what has really passed since, so that it never runs backwards."""
-        passed = timedelta(seconds=time.monotonic() - self._began)
-        return datetime.fromtimestamp(self._slot_ms / 1000, UTC) + passed
+        """The replay's time: it stands at the slot's start while the slot is played."""
+        return datetime.fromtimestamp(self._slot_ms / 1000, UTC)
 
     def _set_clock(self, slot_ms: int) -> None:
         """The campus shows the values of the slot's start until the next slot."""
         self._ask("POST", f"{self._stack.campus_url}/control/clock", {"now_ms": slot_ms, "rate": 0})
-        self._slot_ms, self._began = slot_ms, time.monotonic()
+        self._slot_ms = slot_ms
 
     def _play_slot(self) -> None:
         now = self._now()
@@ -121,7 +123,7 @@ class Replay:
             if time.monotonic() - since > _PATIENCE:
                 raise ReplayError(f"{left} checks are still queued after {_PATIENCE:g} s without progress")
             self._stack.check()
-            time.sleep(0.005)
+            time.sleep(_LOOK_AGAIN)
 
     def _queued(self) -> int:
         counts: Counts = self._parts.huey.counts()
@@ -155,5 +157,5 @@ class Replay:
     def _ask(self, method: str, url: str, body: Any = None) -> Any:
         answer = self._http.request(method, url, json=body, timeout=30)
         if answer.status_code != 200:
-            raise ReplayError(f"{method} {url.rpartition('/control')[2]} was answered with {answer.status_code}")
+            raise ReplayError(f"{method} {url} was answered with {answer.status_code}")
         return answer.json()

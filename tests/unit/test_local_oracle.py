@@ -106,6 +106,19 @@ def test_after_an_edge_of_all_seats_the_old_unreserved_number_counts_no_more() -
     assert owed(campus((2, "Ada", 0), (0, "Ada", None), (2, "Ada", None), (2, "Ada", 2))) == [(2, SEAT, "ann")]
 
 
+def test_who_was_told_is_not_told_again_before_it_was_full_or_a_day_has_passed() -> None:
+    # The catalog says 0 unreserved seats at times: by all seats it opens twice, and is never seen to fill between.
+    flapping: list[Shown] = [(0, "Ada", None), (5, "Ada", 0), (0, "Ada", 0), (5, "Ada", None)]
+    assert owed(campus(*flapping)) == [(1, SEAT, "ann")]
+    late = Watcher("late@example.edu", since_ms=2 * ROUND)
+    assert owed(campus(*flapping), ANN, late) == [(1, SEAT, "ann"), (3, SEAT, "late")]
+    times = [0, ROUND, 2 * ROUND, 25 * ROUND]
+    points = [(time, Values(name, seats, 40, free)) for time, (seats, name, free) in zip(times, flapping, strict=True)]
+    day = [slot * HALF_HOUR_MS for slot in range(60)]
+    verdict = judge([Timeline("12340", COURSE, points)], {"12340": [ANN]}, day)
+    assert [one.slot_ms // ROUND for one in sorted(verdict.owed)] == [1, 25]
+
+
 def test_an_unknown_number_is_not_zero() -> None:
     assert owed(campus(3, (None, "Ada", None), 3)) == []
     assert owed(campus(0, (None, "Ada", None), 3)) == [(2, SEAT, "ann")]

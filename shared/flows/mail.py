@@ -257,13 +257,13 @@ def _log_outcome(
     batch_id: str, outcome: Outcome, settled: dict[str, Any], rows: list[dict[str, Any]], seconds: float
 ) -> None:
     """One line per tick, section and kind of mail, so that tick, check and mail can be joined."""
-    words = {"batch_id": batch_id, "outcome": settled["state"], "milliseconds": round(seconds * 1000)}
+    words = {"batch_id": batch_id, "milliseconds": round(seconds * 1000)}
     if not isinstance(outcome, Accepted):
         words["error"] = outcome.error
     level = logging.INFO if settled["state"] == "accepted" else logging.WARNING
     groups = Counter((row["tick_id"], row["term"], row["class_nbr"], row["notification_type"]) for row in rows)
     for (tick_id, term, class_nbr, kind), count in groups.items():
         section = {"tick_id": tick_id, "term": term, "class_nbr": class_nbr, "kind": kind, "emails": count}
-        log.log(level, "mail", extra=words | section)
+        log.log(level, "mail %s", settled["state"], extra=words | section)
     if settled["dead"]:
         log.error("emails given up", extra={"batch_id": batch_id, "dead": settled["dead"]})

@@ -369,6 +369,9 @@ begin
     get diagnostics v_sent = row_count;
     update pickmyclass.mail_batches set outcome = 'accepted', settled_at = p_now, leased_by = null, last_error = null
     where id = p_batch_id;
+    -- Resend is back from an outage (not: one batch in trouble among others that pass): nobody waits out his backoff.
+    update pickmyclass.mail_batches set next_attempt_at = p_now
+    where outcome is null and leased_by is null and exists (select from pickmyclass.mail_hold where failures >= 3);
     update pickmyclass.mail_hold set failures = 0 where failures <> 0;
     return jsonb_build_object('state', 'accepted', 'sent', v_sent, 'dead', v_dead);
 end $$;

@@ -188,6 +188,27 @@ def test_a_refused_connection_is_certain_and_parks_longer_and_longer(post_office
     assert [batch["outcome"] for batch in post_office.batches()] == ["dissolved"] * 4
 
 
+def test_when_resend_is_back_nobody_waits_out_his_backoff(post_office: PostOffice) -> None:
+    post_office.owe(350)
+    post_office.inbox.misbehave("error", count=3, status=503, accepted=True)
+    for _ in range(3):
+        post_office.send()
+        post_office.sql("update pickmyclass.mail_hold set parked_until = null")
+        post_office.sql("update pickmyclass.mail_batches set next_attempt_at = now() + interval '15 min'")
+    assert post_office.statuses() == {"sending": 300, "pending": 50}
+    assert post_office.send().accepted == 350
+    assert len(post_office.inbox.addresses()) == 350
+
+
+def test_a_batch_in_trouble_among_others_that_pass_keeps_its_backoff(post_office: PostOffice) -> None:
+    post_office.owe(101)
+    post_office.inbox.misbehave("error", status=500)
+    post_office.send()
+    post_office.sql("update pickmyclass.mail_hold set parked_until = null")
+    post_office.sql("update pickmyclass.mail_batches set next_attempt_at = now() + interval '15 min'")
+    assert post_office.send().accepted == 1
+
+
 def test_one_bad_address_fails_alone(post_office: PostOffice) -> None:
     post_office.owe(5)
     post_office.inbox.misbehave("reject", match="student3@example.edu", count=None)

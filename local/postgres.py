@@ -22,7 +22,6 @@ from local.cache import RunFolder
 from local.postgres_files import new_data_folder, server_programs, server_user
 from local.processes import Child, free_port, start_child, stop_child
 
-_START_SECONDS = 60.0
 _SETTINGS = {
     "shared_buffers": "32MB",
     "max_connections": "100",
@@ -65,7 +64,11 @@ class EmbeddedPostgres:
         self._child: Child | None = None
 
     def __enter__(self) -> Self:
-        self.start()
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
         return self
 
     def __exit__(
@@ -85,15 +88,15 @@ class EmbeddedPostgres:
         place = urlencode({"host": str(self._socket_folder), "port": str(self.port or 5432)})
         return f"postgresql://{quote(user)}@/{quote(database)}?{place}"
 
-    def start(self) -> None:
-        """Start the server and wait until it answers (a minute at most)."""
+    def start(self, *, patience: float = 60.0) -> None:
+        """Start the server and wait until it answers, `patience` seconds at most. Raises `RuntimeError`."""
         if self.pid is not None:
             return
         if self._run is None:
             raise RuntimeError("this Postgres was stopped for good and its data removed")
         if self._data is None:
             self._prepare()
-        deadline = time.monotonic() + _START_SECONDS
+        deadline = time.monotonic() + patience
         while not self._launch(deadline):
             # After a kill the old server's last processes may still hold the data folder for a moment.
             if time.monotonic() > deadline:

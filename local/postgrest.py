@@ -37,7 +37,6 @@ _VERSION = "12.0.2-2"
 _SHA512 = "YdoDWSnozHr5oQO+oNPeE3U8X+Kzjyh8XUW/j1p9O/Ly53a5Ll3rG93CtCh42It5jf/3470msMPURUQ9BtWbrg=="
 _DEFAULT_REGISTRY = "https://registry.npmjs.org"
 _PREFIX = "/rest/v1"
-_START_SECONDS = 30.0
 _MAX_ROWS = 1000  # what hosted Supabase cuts row sets at, without an error
 
 
@@ -132,9 +131,9 @@ class EmbeddedPostgrest:
         """The access token of a person who is signed in."""
         return self._token({"role": "authenticated", "sub": user_id})
 
-    def start(self) -> None:
-        """Start server and gateway; return when requests are answered."""
-        self._start_server()
+    def start(self, *, patience: float = 30.0) -> None:
+        """Start server and gateway; return when requests are answered. Raises `PostgrestUnavailable`."""
+        self._start_server(patience)
         if self._gateway is None:
             self._gateway = _Gateway(self._port)
             serve = partial(self._gateway.serve_forever, poll_interval=0.02)
@@ -154,7 +153,7 @@ class EmbeddedPostgrest:
             stop_child(self._child, with_signal=signal.SIGKILL)  # it keeps nothing, and waits for slow calls else
             self._child = None
 
-    def _start_server(self) -> None:
+    def _start_server(self, patience: float) -> None:
         environment = {
             "PGRST_DB_URI": self._database_url,
             "PGRST_DB_SCHEMAS": "public",
@@ -167,7 +166,7 @@ class EmbeddedPostgrest:
             "PGRST_LOG_LEVEL": "crit",
         }
         self._child = start_child([self._binary], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        deadline = time.monotonic() + _START_SECONDS
+        deadline = time.monotonic() + patience
         while not _answers(self._port):
             if self._child.poll() is not None or time.monotonic() > deadline:
                 self.pause()
@@ -179,7 +178,7 @@ class EmbeddedPostgrest:
 
 
 def _answers(port: int) -> bool:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=1)
     try:
         connection.request("GET", "/")
         return connection.getresponse().status == 200

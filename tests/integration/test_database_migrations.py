@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -500,3 +501,31 @@ def test_terms_end_a_few_days_after_their_last_session(postgres_url: str) -> Non
     assert rows(postgres_url, over, "2264", noon) == [(False,)]
     assert rows(postgres_url, over, "2264", noon + timedelta(days=1)) == [(True,)]
     assert rows(postgres_url, over, "9999", noon + timedelta(days=9999)) == [(False,)]
+
+
+# What Python calls ----------------------------------------------------------------------------------------------
+
+
+def test_every_function_that_the_program_calls_exists_with_these_arguments(postgres_url: str) -> None:
+    known = {
+        name: set(arguments or [])
+        for name, arguments in rows(
+            postgres_url, "select proname, proargnames from pg_proc where proname like 'pmc\\_%%'"
+        )
+    }
+    root = Path(__file__).parents[2]
+    folders = [path for name in ("shared", "functions", "local") for path in (root / name).rglob("*.py")]
+    called = 0
+    for path in [*folders, *root.glob("*.py")]:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not (isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant)):
+                continue
+            name = node.args[0].value
+            if isinstance(name, str) and name.startswith("pmc_"):
+                called += 1
+                arguments = {keyword.arg for keyword in node.keywords if keyword.arg}
+                assert name in known, f"{path.name}:{node.lineno} calls {name}"
+                assert arguments <= known[name], (
+                    f"{path.name}:{node.lineno} calls {name} with {arguments - known[name]}"
+                )
+    assert called > 10

@@ -254,7 +254,7 @@ def test_a_section_of_the_old_side_is_looked_up_and_left_alone(site: Site) -> No
 
 def test_a_database_that_fails_is_500_without_a_word_about_it(site: Site) -> None:
     user = site.world.add_user()
-    site.restart(DATABASE_URL="postgresql://nobody:hunter2@127.0.0.1:1/none")
+    site.lose_database()
     for path, method in ((PATH, "GET"), (PATH, "POST")):
         answer = site.ask(method, path, user=user)
         assert answer.status_code == 500

@@ -239,7 +239,7 @@ def test_everything_else_is_acknowledged_and_ignored(site: Site, body: str) -> N
 
 
 def test_a_database_that_fails_is_500_so_that_resend_repeats_it(site: Site) -> None:
-    site.restart(DATABASE_URL="postgresql://nobody:hunter2@127.0.0.1:1/none")
+    site.lose_database()
     answer = tell(site, event("complained", "a@b.edu"))
     assert (answer.status_code, answer.get_json()["success"]) == (500, False)
 

@@ -161,7 +161,7 @@ def test_the_page_loads_nothing_and_hands_its_address_to_nobody(site: Site) -> N
 
 def test_a_database_that_fails_is_told_so_that_one_tries_again(site: Site) -> None:
     address = link(site, site.world.add_user())
-    site.restart(DATABASE_URL="postgresql://nobody:hunter2@127.0.0.1:1/none")
+    site.lose_database()
     answer = site.ask("POST", address)
     assert (answer.status_code, answer.get_json()["success"]) == (500, False)
     page = site.ask("POST", address, headers=BROWSER)

@@ -24,6 +24,7 @@ from local.web import Server
 from shared import wiring
 from shared.core.sections import Section
 from shared.settings import load
+from shared.stores.database import connect_postgres
 from shared.web.host import build
 from shared.wiring import Wiring
 from tests.support.mail import KEY, Inbox
@@ -80,6 +81,11 @@ class Site:
         self.environment |= {name: value or "" for name, value in environment.items()}
         self.parts = Wiring(load(self.environment, None))
         wiring.use(self.parts)
+
+    def lose_database(self) -> None:
+        """New parts whose database cannot be reached; they do not wait for it as long as they would."""
+        self.restart(DATABASE_URL="postgresql://nobody:hunter2@127.0.0.1:1/none")
+        self.parts.__dict__["database"] = connect_postgres(self.environment["DATABASE_URL"], timeout=0.2)
 
 
 def claims(user: str, **changed: Any) -> dict[str, Any]:

@@ -1,0 +1,124 @@
+"""/metrics: who may ask, and that the figures are those of all processes."""
+
+import re
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from shared.core.durations import Durations
+from shared.core.sections import Section
+from shared.flows.check import CheckOrder
+from shared.ops.measures import BOUNDS, MeasuredChecker, MeasuredScraper, Measures
+from tests.support.site import SECRET, SECTIONS, TERM, Site
+
+LOCAL = {"environ_base": {"REMOTE_ADDR": "127.0.0.1"}}
+FAR = {"environ_base": {"REMOTE_ADDR": "192.0.2.7"}}
+
+
+def figures(site: Site) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+    answer = site.ask("GET", "/metrics", bearer=SECRET)
+    assert answer.status_code == 200
+    assert answer.mimetype == "text/plain"
+    samples = [sample for family in text_string_to_metric_families(answer.text) for sample in family.samples]
+    found = {(sample.name, tuple(sorted(sample.labels.items()))): sample.value for sample in samples}
+    assert len(found) == len(samples)  # no figure twice
+    return found
+
+
+def test_the_operator_and_this_machine_may_ask_nobody_else(site: Site) -> None:
+    assert site.ask("GET", "/metrics", **LOCAL).status_code == 200
+    assert site.ask("GET", "/metrics", **FAR).status_code == 401
+    assert site.ask("GET", "/metrics", bearer=SECRET, **FAR).status_code == 200
+    assert site.ask("GET", "/metrics", bearer="x", **FAR).status_code == 401
+
+
+@pytest.mark.parametrize("header", ["X-Forwarded-For", "Forwarded"])
+def test_a_proxy_on_this_machine_speaks_for_somebody_else(site: Site, header: str) -> None:
+    assert site.ask("GET", "/metrics", headers={header: "127.0.0.1"}, **LOCAL).status_code == 401
+
+
+def test_names_follow_the_conventions(site: Site) -> None:
+    for name, _ in figures(site):
+        assert re.fullmatch(r"pickmyclass_[a-z0-9_]+", name)
+        assert not re.search(r"_(ms|milliseconds|minutes|count)$", name)
+
+
+def test_figures_of_the_stores(site: Site) -> None:
+    for number in range(3):
+        site.watch(site.world.add_user(), SECTIONS[number])
+    site.inbox.misbehave("quota", count=None)
+    site.set(SECTIONS[0], seats_available=2)
+    site.watch(site.world.add_user(), SECTIONS[0])
+    site.ask("GET", "/api/cron?group=all", bearer=SECRET)
+    found = figures(site)
+    assert found["pickmyclass_up", (("part", "database"),)] == 1
+    assert found["pickmyclass_up", (("part", "redis"),)] == 1
+    assert found["pickmyclass_watched_sections", ()] == 3
+    assert found["pickmyclass_queue_jobs", (("state", "waiting"),)] == 3
+    assert found["pickmyclass_outbox_emails", (("status", "pending"),)] == 1
+    assert found["pickmyclass_breaker_state", (("state", "closed"),)] == 1
+    assert found["pickmyclass_breaker_state", (("state", "open"),)] == 0
+    assert found["pickmyclass_database_calls_total", (("process", "functions"),)] > 3
+    assert found["pickmyclass_redis_commands_total", ()] > 3
+
+
+def test_what_a_consumer_counted_is_told_by_the_functions(site: Site) -> None:
+    measures = Measures()
+    checker = MeasuredChecker(
+        site.parts.database,
+        site.parts.breaker,
+        MeasuredScraper(site.parts.scraper, measures),
+        site.parts.clock,
+        measures,
+    )
+    checker.check(CheckOrder(SECTIONS[0]))
+    checker.check(CheckOrder(Section(TERM, "99999")))
+    site.misbehave("error", count=1)
+    with pytest.raises(Exception, match="scraper failed"):
+        checker.check(CheckOrder(SECTIONS[1]))
+    worker = {
+        "worker_id": "one:1",
+        "worker_name": "one",
+        "host": "box",
+        "max_concurrent_jobs": 4,
+        "figures": {"queue": {"completed": 2, "failed": 1}, "measures": measures.as_json()},
+    }
+    site.parts.database.call("pmc_beat", p_worker=worker)
+    found = figures(site)
+    one = ("worker", "one")
+    assert found["pickmyclass_checks_total", (("outcome", "committed"), one)] == 1
+    assert found["pickmyclass_checks_total", (("outcome", "not_found"), one)] == 1
+    assert found["pickmyclass_checks_total", (("outcome", "failed"), one)] == 1
+    assert found["pickmyclass_scraper_lookups_total", (("answer", "found"), one)] == 1
+    assert found["pickmyclass_check_duration_seconds_bucket", (("le", "+Inf"), one)] == 3
+    assert found["pickmyclass_scrape_duration_seconds_count", (one,)] == 3
+    assert found["pickmyclass_jobs_ended_total", (("outcome", "completed"), one)] == 2
+    assert found["pickmyclass_workers", (("status", "active"),)] == 1
+
+
+def test_a_restarted_consumer_replaces_its_former_self(site: Site) -> None:
+    for number, incarnation in enumerate(("one:1", "one:2")):
+        worker = {"worker_id": incarnation, "worker_name": "one", "host": "box", "max_concurrent_jobs": 4}
+        worker["figures"] = {"queue": {"completed": 10 - number}}
+        site.parts.database.call("pmc_beat", p_worker=worker)
+    assert figures(site)["pickmyclass_jobs_ended_total", (("outcome", "completed"), ("worker", "one"))] == 9
+
+
+def test_stores_that_are_gone_are_a_figure_too(site: Site) -> None:
+    site.environment["REDIS_URL"] = "redis://127.0.0.1:1/0"
+    site.lose_database()
+    found = figures(site)
+    assert found["pickmyclass_up", (("part", "database"),)] == 0
+    assert found["pickmyclass_up", (("part", "redis"),)] == 0
+    assert found["pickmyclass_breaker_state", (("state", "unknown"),)] == 1
+
+
+def test_durations_fall_into_the_bucket_that_holds_them() -> None:
+    measures = Measures()
+    for seconds in (0.0, 0.05, 0.06, 90.0, 500.0):
+        measures.check_ended("committed", seconds)
+    buckets = measures.as_json()["seconds"]["check"]["buckets"]
+    assert buckets[:2] == [2, 1]
+    assert buckets[-2:] == [1, 1]
+    assert sum(buckets) == 5
+    assert BOUNDS[-1] < Durations().probe_lease

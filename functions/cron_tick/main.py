@@ -66,9 +66,9 @@ def scheduled_time(request: Request, now: datetime) -> datetime:
         return now
     latest = now + timedelta(days=1)
     if given.isascii() and given.isdecimal() and len(given) <= 15:
-        scheduled = EARLIEST + timedelta(milliseconds=int(given) - EARLIEST.timestamp() * 1000)
-        if EARLIEST <= scheduled <= latest:
-            return scheduled
+        milliseconds = int(given)
+        if EARLIEST.timestamp() * 1000 <= milliseconds <= latest.timestamp() * 1000:
+            return EARLIEST + timedelta(milliseconds=milliseconds - EARLIEST.timestamp() * 1000)
     limits = "must be whole milliseconds since 1970, between 2020-01-01 and one day ahead"
     raise invalid_input([("X-Cron-Scheduled-Time", limits)])
 

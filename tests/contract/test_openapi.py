@@ -1,0 +1,136 @@
+"""/api/openapi.json: true to the routes, and schemathesis finds no answer that it does not tell of."""
+
+import json
+import os
+import sys
+from collections import Counter
+from typing import Any
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, settings
+from schemathesis import Case, GenerationMode
+from schemathesis.checks import CHECKS, load_all_checks
+
+from shared.web.openapi import description
+from shared.web.operations import Operation, operations
+from shared.web.routes import ROUTES
+from tests.contract.test_resend_webhook import event, signed
+from tests.support.site import SECRET, SECTIONS, Site, token
+from tests.support.world import NOON
+
+REQUESTS = int(os.environ.get("SCHEMATHESIS_REQUESTS", "0"))
+"""How many requests to generate in all, other ones each time; 0: the same thousand every time."""
+
+COMBINATIONS = 58
+"""Operations with something to vary, by who asks and whether what is sent is right."""
+
+load_all_checks()
+CONFORMS = [
+    "status_code_conformance",
+    "content_type_conformance",
+    "response_headers_conformance",
+    "response_schema_conformance",
+]
+seen: Counter[str] = Counter()
+
+
+def test_every_route_is_described_and_nothing_else() -> None:
+    assert set(description(None)["paths"]) == {route.path for route in ROUTES}
+
+
+def test_it_is_served_to_anyone(site: Site) -> None:
+    answer = site.ask("GET", "/api/openapi.json")
+    assert answer.status_code == 200
+    document = answer.get_json()
+    assert document["openapi"].startswith("3.1")
+    assert document["servers"] == [{"url": site.environment["SITE_URL"]}]
+
+
+def test_it_is_made_of_the_models_that_validate() -> None:
+    document = description(None)
+    body = document["paths"]["/api/class-watches"]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    model = document["components"]["schemas"][body["$ref"].rpartition("/")[2]]
+    assert model["properties"]["class_nbr"]["pattern"] == "^[0-9]{5}$"
+    assert model["required"] == ["term", "class_nbr"]
+
+
+def test_names_of_operations_are_unique() -> None:
+    paths = description(None)["paths"].values()
+    names = [operation["operationId"] for path in paths for operation in path.values()]
+    assert len(names) == len(set(names)) == len(operations())
+
+
+def name(operation: Operation) -> str:
+    return f"{operation.method} {operation.path}"
+
+
+def bearers(site: Site, operation: Operation) -> list[str | None]:
+    """Whoever may ask: nobody (with whatever token was made up), a student, the operator."""
+    if operation.security == "anyone":
+        return [None]
+    return [None, token(site.world.add_user()), SECRET]
+
+
+def make_likely(site: Site, operation: Operation, case: Case, number: int) -> dict[str, str]:
+    """Every second time put something in that exists, or hardly any request would get far. Returns more headers."""
+    if number % 2:
+        return {}
+    section = SECTIONS[number % len(SECTIONS)]
+    if operation.body:
+        case.body = {"term": section.term, "class_nbr": section.class_nbr}
+    elif operation.path == "/api/unsubscribe":
+        case.query["token"] = site.parts.tokens.issue(site.world.add_user(), NOON)
+    elif name(operation) == "DELETE /api/class-watches":
+        case.query["id"] = site.world.add_watch(section)
+    elif name(operation) == "POST /api/webhooks/resend":
+        body = event("bounced", "student@example.edu", bounce={"type": "Permanent"})
+        case.body = json.loads(body)
+        return {**signed(json.dumps(case.body), f"msg_{number}"), "Content-Type": "application/json"}
+    return {}
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")
+@pytest.mark.parametrize("operation", operations(), ids=name)
+def test_no_request_gets_a_server_error_or_an_undocumented_answer(site: Site, operation: Operation) -> None:
+    schema = schemathesis.openapi.from_wsgi("/api/openapi.json", site.client.application)
+    described = schema[operation.path][operation.method]
+    # Health says "degraded" with a 503 by contract, and here no consumer runs.
+    wanted = CONFORMS if operation.path.endswith("health") else ["not_a_server_error", *CONFORMS]
+    checks = CHECKS.get_by_names(wanted)
+    known = settings(
+        max_examples=max(1, (REQUESTS or 1000) // COMBINATIONS),
+        deadline=None,
+        database=None,
+        derandomize=not REQUESTS,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+
+    def tried(mode: GenerationMode, bearer: str | None) -> Any:
+        @known
+        @given(described.as_strategy(generation_mode=mode))
+        def one(case: Case) -> None:
+            seen["requests"] += 1
+            headers = make_likely(site, operation, case, seen["requests"])
+            if bearer is not None:
+                closing = operation.path == "/api/user/delete" and bearer != SECRET
+                headers["Authorization"] = f"Bearer {token(site.world.add_user()) if closing else bearer}"
+            response = case.call(headers=headers)
+            seen[f"status {response.status_code}"] += 1
+            case.validate_response(response, checks=checks)
+
+        return one
+
+    for bearer in bearers(site, operation):
+        tried(GenerationMode.POSITIVE, bearer)()
+        if operation.query or operation.body:
+            tried(GenerationMode.NEGATIVE, bearer)()
+
+
+def test_so_many_were_tried(capsys: pytest.CaptureFixture[str]) -> None:
+    """Runs after the others, which count; alone it has nothing to say."""
+    if seen["requests"]:
+        with capsys.disabled():
+            sys.stdout.write(f"\nschemathesis: {dict(sorted(seen.items()))}\n")

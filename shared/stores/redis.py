@@ -64,10 +64,13 @@ class Script:
 class Doorbell:
     """A list to block on until somebody rings. One thread waits; any other may interrupt it."""
 
-    def __init__(self, url: str, key: str, longest: float) -> None:
-        """`longest` is the most seconds that `wait` will be asked for."""
+    def __init__(self, helper: Redis, url: str, key: str, longest: float) -> None:
+        """`longest` is the most seconds that `wait` will be asked for; `helper` answers while this one blocks."""
         self._client = connect_redis(url, timeout=longest + 15.0, pool_size=1)
+        self._helper = helper
         self._key = key
+        self._number: int | None = None  # the server's name for the connection that blocks
+        self._is_known = False  # whether that is this connection's name, not the lost one's before
         self._interrupted = False
         self._silent = threading.Event()
         self._silent.set()
@@ -76,9 +79,14 @@ class Doorbell:
         """Whether it rang within `seconds`; false also when interrupted. Raises `RedisError`."""
         self._silent.clear()
         try:
+            if not self._is_known:
+                self._unblock()  # the server may still count the lost connection as waiting: it would get our ring
+                self._number = int(self._client.client_id())
+                self._is_known = True
             return not self._interrupted and self._client.blpop([self._key], timeout=seconds) is not None
         except (RedisError, OSError, AttributeError, ValueError):
-            # An interrupt takes the socket away under the read, which then fails in one of many ways.
+            # A cut connection: by the network, or by an interrupt, which makes the read fail in one of many ways.
+            self._is_known = False
             if self._interrupted:
                 return False
             raise
@@ -89,10 +97,18 @@ class Doorbell:
     def interrupt(self) -> None:
         """Make the current wait, or the next one, return at once. At most a ring is lost, never a job."""
         self._interrupted = True
-        deadline = time.monotonic() + 1.0
-        while not self._silent.is_set() and time.monotonic() < deadline:
-            self._client.connection_pool.disconnect()
+        began = time.monotonic()
+        while not self._silent.is_set() and (waited := time.monotonic() - began) < 1.0:
+            if not self._unblock() and waited > 0.3:
+                self._client.connection_pool.disconnect()
             self._silent.wait(0.02)
+
+    def _unblock(self) -> bool:
+        """Ask the server to end the wait: it then forgets this waiter, which a cut connection may not make it do."""
+        try:
+            return self._number is not None and bool(self._helper.client_unblock(self._number))
+        except RedisError:
+            return False
 
     def close(self) -> None:
         """Close the connection."""

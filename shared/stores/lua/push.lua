@@ -44,6 +44,6 @@ if #store > 0 then
   call_many('HSET', jobs, store)
   call_many('LPUSH', waiting, normal)
   call_many('RPUSH', waiting, urgent)
-  ring(doorbell)
 end
+if #keys > 0 then ring(doorbell) end -- also when all wait already: a ring may have been lost
 return #normal + #urgent

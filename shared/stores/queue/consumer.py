@@ -259,6 +259,7 @@ class LeasedConsumer(Consumer):  # type: ignore[misc]  # huey has no types
             hook()
         self.left_cleanly = self.fetcher.leave()
         self.stop_flag.set()
+        self._threads["keeper"].join(1.0)
         _log.info("consumer stopped", extra={"worker_id": self.worker_id, "cleanly": self.left_cleanly})
 
     def _keep(self) -> None:

@@ -115,7 +115,7 @@ class Fetcher:
     def leave(self) -> bool:
         """Write what is left to write, and say goodbye; false when Redis still counts jobs as ours."""
         self._flush()
-        with self.lock:
+        with self.lease.turn, self.lock:
             self.finished = True
             self._wake()
         self._doorbell.close()
@@ -221,7 +221,7 @@ class Fetcher:
         with self.lease.turn:
             with self.lock:
                 held = self.holdings
-                if not held.ready or held.ready[0].entry in held.marked:
+                if self.finished or not held.ready or held.ready[0].entry in held.marked:
                     return
                 marked = held.with_more_marked(held.stride)
                 text = held.text(marked)
@@ -238,6 +238,8 @@ class Fetcher:
         """One round trip; without a wish, for jobs."""
         with self.lease.turn:
             with self.lock:
+                if self.finished:
+                    return
                 held = self.holdings
                 marked = held.marked
                 if wish is None:

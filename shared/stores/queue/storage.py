@@ -98,7 +98,7 @@ class QueueStorage(BaseStorage):  # type: ignore[misc]  # huey has no types
 
     def open_doorbell(self) -> Doorbell:
         """A connection of its own to wait for jobs with."""
-        return Doorbell(self._url, self.doorbell, self.durations.doorbell)
+        return Doorbell(self.client, self._url, self.doorbell, self.durations.doorbell)
 
     def held_key(self, worker: str) -> str:
         """Where the consumer `worker` says what it holds."""

@@ -100,6 +100,7 @@ class Wiring:
             prefix=self.settings.redis_prefix,
             timezone=self.settings.cron_timezone,
             durations=self.durations,
+            clock=lambda: int(self.clock().timestamp() * 1000),  # jobs expire by the clock that the slots use
         )
 
     @part
@@ -125,7 +126,7 @@ class Wiring:
     @part
     def ticker(self) -> Ticker:
         """Queues what is due."""
-        return Ticker(self.database, self.huey, self.lock, self.clock)
+        return Ticker(self.database, self.huey, self.lock, self.clock, self.durations)
 
     @part
     def tokens(self) -> UnsubscribeTokens:
@@ -140,7 +141,7 @@ class Wiring:
         site = self._set("site_url")
         return MailRoom(
             database=self.database,
-            resend=ResendClient(self.settings.resend_api_url, key) if key else None,
+            resend=ResendClient(self.settings.resend_api_url, key, seconds=self.durations.mail_answer) if key else None,
             renderer=Renderer(site_url=site, sender=sender or "", zone=zone, tokens=self.tokens),
             on_recheck=self._recheck,
             timing=MailTiming(unit=self.durations.retry_base, lease=self.durations.mail_lease),
@@ -172,14 +173,17 @@ _wiring: Wiring | None = None
 _making = threading.Lock()
 
 
-def wiring() -> Wiring:
-    """The process's own parts, from its environment. Raises `SettingsError` when a value is malformed."""
+def wiring(*, clock: Callable[[], datetime] = now, durations: Durations | None = None) -> Wiring:
+    """The process's own parts, from its environment. Raises `SettingsError` when a value is malformed.
+
+    `clock` and `durations` count when the parts are made, at the first call: a chaos run hands its own in.
+    """
     global _wiring
     with _making:
         if _wiring is None:
             settings = load()
             logs.configure(level=settings.log_level, form=settings.log_format, key=settings.cron_secret or "")
-            _wiring = Wiring(settings)
+            _wiring = Wiring(settings, clock=clock, durations=durations)
         return _wiring
 
 

@@ -16,6 +16,7 @@ from pydantic import BaseModel, Field
 from redis import RedisError
 
 from shared.core.changes import EventKind
+from shared.core.durations import Durations
 from shared.core.sections import Section
 from shared.flows.check import (
     BreakerOpenError,
@@ -53,7 +54,7 @@ def process_section(request: Request) -> Response:
     caller = f"http:{uuid.uuid4()}" if parts.mail.resend else None
     with bind(term=section.term, class_nbr=section.class_nbr):
         try:
-            report = parts.checker.check(CheckOrder(section, lease_to=caller))
+            report = parts.checker.check(order(section, caller, parts.durations))
         except BreakerOpenError as error:
             wait = max(1, math.ceil(error.retry_after))
             retry = {"Retry-After": str(wait)}
@@ -65,6 +66,11 @@ def process_section(request: Request) -> Response:
         resolve_dead_letter(parts.huey, section)
         sent = send_own_mail(parts.mail, caller) if caller and report.emails_leased else 0
     return reply(answer(section, report, sent, since(started)))
+
+
+def order(section: Section, caller: str | None, durations: Durations) -> CheckOrder:
+    """The check that this call asks for."""
+    return CheckOrder(section, lease_to=caller, lease_seconds=durations.mail_lease, timeout=durations.scrape)
 
 
 def resolve_dead_letter(huey: LeasedHuey, section: Section) -> None:

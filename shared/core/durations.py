@@ -19,6 +19,8 @@ class Durations:
     """How often a consumer reports to Postgres."""
     beat_is_old: float = 60.0
     """The age at which such a report no longer counts as a sign of life."""
+    scrape: float = 90.0
+    """How long a look-up may take in all."""
     breaker_open: float = 120.0
     """How long an open breaker refuses before it lets a probe through."""
     probe_lease: float = 100.0
@@ -41,6 +43,9 @@ class Durations:
     lock_patience: float = 300.0
     """How long the scheduler's own tick waits for it, in all."""
     mail_lease: float = 120.0
+    """How long a mailer keeps its rows or its batch: longer than one exchange with Resend."""
+    mail_answer: float = 20.0
+    """How long Resend may take to answer."""
     drain: float = 25.0
     """How long running jobs may go on after SIGTERM."""
     stop: float = 30.0

@@ -77,7 +77,8 @@ class CheckOrder:
     """What to check. `known` rides along with a queued job; without it the baseline is read first.
 
     `now` is set in a replay and stands for every clock; `lease_to` names the caller who will send the mail that
-    this check owes itself (HTTP), instead of leaving it to the mailer; `timeout` bounds the scrape, in seconds.
+    this check owes itself (HTTP), instead of leaving it to the mailer, and keeps it from the mailers for
+    `lease_seconds`; `timeout` bounds the scrape, in seconds.
     """
 
     section: Section
@@ -85,6 +86,7 @@ class CheckOrder:
     tick_id: str | None = None
     now: datetime | None = None
     lease_to: str | None = None
+    lease_seconds: float = 120.0
     timeout: float = QUEUE_TIMEOUT
 
 
@@ -240,6 +242,7 @@ def _check_json(order: CheckOrder, known: Known, seen: Observation, changes: Cha
         "was_full": changes.was_full,
         "lease_to": order.lease_to,
         "lease_limit": INLINE_MAIL if order.lease_to else 0,
+        "lease_seconds": order.lease_seconds,
     }
 
 

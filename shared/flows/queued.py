@@ -44,6 +44,7 @@ def check_queued(
         known=known_from_json(payload) if "version" in payload else None,
         tick_id=payload.get("tick_id"),
         now=now,
+        timeout=durations.scrape,
     )
     with bind(tick_id=order.tick_id, term=section.term, class_nbr=section.class_nbr):
         began = now or checker.clock()

@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 from redis import RedisError
 
+from shared.core.durations import Durations
 from shared.core.jobs import Job
 from shared.core.sections import Section
 from shared.core.slots import Group, group_of, latest_slot, next_slot, slot_start
@@ -78,6 +79,7 @@ class Ticker:
     queue: Pushes
     lock: Locks
     clock: Clock
+    durations: Durations = Durations()
 
     def tick(self, order: TickOrder, wait: Callable[[float], bool] | None = None) -> TickReport:
         """Take the lock, begin the tick, queue the due sections page by page, note how it went, release.
@@ -109,6 +111,7 @@ class Ticker:
             p_source=order.source,
             p_worker=order.worker,
             p_now=self.clock(),
+            p_stale_seconds=self.durations.tick_stale,
         )
         if begun["result"] == "already":
             log.info("tick already run", extra={"by": begun["tick_id"]})
@@ -169,6 +172,7 @@ class Ticker:
                 p_started_at=started_at,
                 p_after=after,
                 p_limit=PAGE,
+                p_grace_seconds=self.durations.slot_grace,
             )
             if page["sections"]:
                 yield page["sections"]

@@ -47,11 +47,11 @@ def test_the_caddyfile_is_valid_and_formatted() -> None:
     assert formatted == CADDYFILE.read_text()
 
 
-def test_every_public_route_is_let_through() -> None:
+def test_every_public_route_is_let_through_and_no_other_path() -> None:
     words = re.search(r"@ours path (.*)", CADDYFILE.read_text())
     assert words
     closed = {"/metrics", "/api/queue/process-section"}
-    assert {route.path for route in ROUTES} - closed <= set(words[1].split())
+    assert {route.path for route in ROUTES} - closed == set(words[1].split())
 
 
 def test_plain_http_is_sent_on_to_https(caddy: Caddy) -> None:

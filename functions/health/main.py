@@ -9,23 +9,28 @@ A browser gets the same as a page; its operator signs in there with the secret a
 
 from datetime import UTC, datetime
 from typing import Literal
+from zoneinfo import ZoneInfo
 
 import functions_framework
 from flask import Request, Response
 from pydantic import BaseModel
 
 from shared.ops.health import Report, health_of, misconfigured
+from shared.ops.page import page_values
 from shared.settings import SettingsError
-from shared.web.auth import is_operator
+from shared.web.auth import is_operator, is_operator_in_browser
 from shared.web.doors import door, read_query
+from shared.web.pages import page
 from shared.web.replies import reply
 from shared.wiring import Wiring, wiring
 
 
 class Query(BaseModel):
-    """`?probe=live`: this process answers. `?probe=ready`: database and Redis do, too."""
+    """`?probe=live`: this process answers. `?probe=ready`: database and Redis do, too. `?details=1`: ask a browser
+    for the operator's password."""
 
     probe: Literal["live", "ready"] | None = None
+    details: Literal["1"] | None = None
 
 
 @functions_framework.http
@@ -42,8 +47,15 @@ def health(request: Request) -> Response:
         return reply(report.outline(), report.code)
     if query.probe == "ready":
         return _ready(parts)
-    report, detailed = _ask(request, parts)
-    return reply(report.details() if detailed else report.outline(), report.code)
+    wants_page = _wants_page(request)
+    operator = _is_operator(request, parts)
+    if wants_page and query.details and not operator:
+        return _sign_in()
+    kept = health_of(parts)
+    report = kept.full(history=wants_page) if operator else kept.summary()
+    if wants_page:
+        return _page(report, parts, detailed=operator)
+    return reply(report.details() if operator else report.outline(), report.code)
 
 
 def _ready(parts: Wiring) -> Response:
@@ -52,8 +64,28 @@ def _ready(parts: Wiring) -> Response:
     return reply(body, 200 if answer.ready else 503)
 
 
-def _ask(request: Request, parts: Wiring) -> tuple[Report, bool]:
+def _wants_page(request: Request) -> bool:
+    """Whether the caller would rather have HTML; one that takes anything gets JSON."""
+    return request.accept_mimetypes.best_match(["application/json", "text/html"]) == "text/html"
+
+
+def _is_operator(request: Request, parts: Wiring) -> bool:
     secret = parts.settings.cron_secret
-    if secret is not None and is_operator(request, secret):
-        return health_of(parts).full(), True
-    return health_of(parts).summary(), False
+    return secret is not None and (is_operator(request, secret) or is_operator_in_browser(request, secret))
+
+
+def _sign_in() -> Response:
+    """Let the browser ask for the password; what it shows when its user does not know it."""
+    return Response(
+        "The password is the operator's secret.\n",
+        401,
+        {"WWW-Authenticate": 'Basic realm="PickMyClass operator", charset="UTF-8"', "Cache-Control": "no-store"},
+        mimetype="text/plain",
+    )
+
+
+def _page(report: Report, parts: Wiring, *, detailed: bool) -> Response:
+    values = page_values(report, ZoneInfo(parts.settings.cron_timezone), detailed=detailed)
+    answer = page("health.html", report.code, sheet="health.css", **values)
+    answer.headers["Vary"] = "Accept, Authorization"
+    return answer

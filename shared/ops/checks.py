@@ -167,7 +167,6 @@ def scheduler_check(
         "last_tick_at": last["started_at"] if last else None,
         "last_tick": {name: last[name] for name in ("group", "enqueued", "checked", "failed")} if last else None,
         "last_tick_error": last["error"] if last else None,
-        "slow_slot_seconds": slow_slot_seconds(last),
         "next_tick_at": due.astimezone(UTC).isoformat() if due else None,
     }
 
@@ -211,14 +210,6 @@ def freshness_check(figures: Mapping[str, Any]) -> Check:
         "source_looks_broken": broken,
         "failures": figures["failures"],
     }
-
-
-def slow_slot_seconds(tick: Mapping[str, Any] | None) -> float | None:
-    """How long the checks of a tick took when that was longer than a slot, else None."""
-    if not tick or not tick["last_attempt_at"]:
-        return None
-    took = _time(tick["last_attempt_at"]) - _time(tick["started_at"])
-    return took.total_seconds() if took > SLOT else None
 
 
 def _time(value: str) -> datetime:

@@ -103,8 +103,8 @@ def _freshness(checks: Checks) -> Iterator[Trouble]:
             f"{_count(overdue, 'section')} not been checked for longer than a slot"
             if overdue
             else "Sections have not been checked for longer than a slot",
-            "See whether a consumer is alive, the breaker closed and the queue moving; the rescue queues what was "
-            "lost within minutes.",
+            "What was lost is queued again within minutes. If a consumer is alive and the breaker closed, a slot's "
+            "checks take longer than a slot: look at the scraper's speed, raise WORKERS, or add a consumer.",
         )
     refused = sum(one["sections"] for one in check.get("failures", ()) if "refused our token" in one["error"])
     if refused:
@@ -163,13 +163,6 @@ def _scheduler(checks: Checks) -> Iterator[Trouble]:
             _with("The last tick is older than two slots", check.get("last_tick_error")),
             "A living consumer ticks unless CRON_SCHEDULE is off; `./run.sh ops tick` ticks now, `ops lock status` "
             "tells whether a tick hangs.",
-        )
-    if check.get("slow_slot_seconds"):
-        yield Trouble(
-            "slow slot",
-            DEGRADED,
-            f"The checks of the last tick took {check['slow_slot_seconds'] / 60:.0f} minutes, longer than a slot",
-            "Look at the scraper's speed, raise WORKERS, or add a consumer.",
         )
 
 

@@ -11,7 +11,7 @@ from shared.ops.checks import Check
 TITLES = {
     "database": "Database",
     "redis": "Redis",
-    "circuit_breaker": "Scraper (breaker)",
+    "circuit_breaker": "Breaker",
     "cron_lock": "Cron lock",
     "configuration": "Configuration",
     "email": "Mail",
@@ -112,9 +112,9 @@ def _workers(check: Check, _zone: ZoneInfo) -> Iterator[str]:
 
 
 def _freshness(check: Check, _zone: ZoneInfo) -> Iterator[str]:
-    yield f"{check['watched_sections']} watched"
+    yield f"{check['watched_sections']:,} watched"
     if check["overdue_sections"]:
-        yield f"{check['overdue_sections']} overdue"
+        yield f"{check['overdue_sections']:,} overdue"
     if check["oldest_check_seconds"] is not None:
         yield f"oldest check {span(check['oldest_check_seconds'])} ago"
 

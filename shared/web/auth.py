@@ -19,8 +19,21 @@ def bearer_token(request: Request) -> str | None:
 def is_operator(request: Request, cron_secret: str) -> bool:
     """Whether the caller holds one of the secrets in `cron_secret` (two, comma-separated, while rotating)."""
     token = bearer_token(request)
-    if token is None:
+    return token is not None and _is_secret(token, cron_secret)
+
+
+def is_operator_in_browser(request: Request, cron_secret: str) -> bool:
+    """The same for a browser, which cannot send a bearer: the secret is the password (RFC 7617), the name any.
+
+    Only for pages that show and change nothing: a browser sends the password along whoever made it ask.
+    """
+    given = request.authorization
+    if given is None or given.type != "basic":
         return False
+    return _is_secret(given.password or "", cron_secret)
+
+
+def _is_secret(token: str, cron_secret: str) -> bool:
     given = token.encode()
     matches = [hmac.compare_digest(given, secret.strip().encode()) for secret in cron_secret.split(",")]
     return any(matches)

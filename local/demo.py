@@ -69,6 +69,8 @@ def run_demo(*, tape: Path | None, ticks: int | None, sections: int | None, seed
         with Stack(season.campus_arguments, replay=True) as stack:
             with console.status("Starting …") as status:
                 stack.start(lambda what: status.update(f"Starting {what} …"))
+            if not stack.redis.real:
+                console.print("There is no redis-server on the path: a stand-in serves.", style="dim")
             return 0 if _play(console, season, stack) else 1
     except (PartError, ReplayError, RuntimeError) as problem:
         console.print(f"[bold red]The demo broke off:[/] {problem}", highlight=False, soft_wrap=True)
@@ -89,8 +91,8 @@ def _by_chance(ticks: int | None, sections: int | None, seed: int, term: str | N
 
 
 def _start_before_now(length_ms: int) -> int:
-    """A full hour, so that the season ends just now: then health speaks of the same time as the replay."""
-    return (int(time.time() * 1000) - length_ms) // _HOUR * _HOUR
+    """A full hour, so that the season ends in this slot or the last: then health speaks of the same time as it."""
+    return (int(time.time() * 1000) + HALF_HOUR_MS - length_ms) // _HOUR * _HOUR
 
 
 def _start_within(term: str) -> int:
@@ -146,7 +148,7 @@ def _play(console: Console, season: Season, stack: Stack) -> bool:
             agree = show(console, played, registry.count_events(), verdict, replay.health())
         finally:
             replay.close()
-    _last_words(console, stack, played)
+    _last_words(console, season, stack, played)
     return agree
 
 
@@ -170,11 +172,13 @@ def _with_progress(console: Console, season: Season, replay: Replay) -> Played:
         return replay.play(season.slots_ms, season.watches, tell)
 
 
-def _last_words(console: Console, stack: Stack, played: Played) -> None:
+def _last_words(console: Console, season: Season, stack: Stack, played: Played) -> None:
     if played.last_subject:
         console.print(f"The last email: [italic]{played.last_subject}[/]", highlight=False)
     health = _health(stack)
     console.print(f"The health function says [bold]{health['status']}[/]: {_tell_checks(health)}", highlight=False)
+    if health["status"] != "healthy" and season.slots_ms[-1] < (time.time() - 3600) * 1000:
+        console.print("  (it lives in our time, where the season's last tick was long ago)", style="dim")
     console.print(
         "Next: [bold]./run.sh up --local[/] serves all of this with pages to click through; "
         "[bold]./run.sh test[/] proves it; docs/architecture.md explains it.",

@@ -58,8 +58,7 @@ class Part:
         """What `ready` answers, as soon as it is something; raises `PartError` when the part ends or time is up."""
         deadline = time.monotonic() + _READY_SECONDS
         while not (answer := ready()):
-            if self.child.poll() is not None:
-                raise PartError(f"{self.name} ended with code {self.child.returncode}; it said:\n{self.last_words()}")
+            self.check()
             if time.monotonic() > deadline:
                 raise PartError(f"{self.name} was not ready within {_READY_SECONDS:g} s; it said:\n{self.last_words()}")
             time.sleep(0.02)

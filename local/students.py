@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import unicodedata
 import uuid
 from collections import defaultdict
 from collections.abc import Sequence
@@ -67,7 +68,8 @@ def who_is_told(watches: Sequence[Watch]) -> dict[str, list[Watcher]]:
 
 def _student(chance: random.Random, number: int) -> Student:
     name = f"{chance.choice(FIRST_NAMES)}.{chance.choice(LAST_NAMES)}".lower()
-    name = "".join(letter for letter in name if letter.isascii() and (letter.isalpha() or letter == "."))
+    plain = unicodedata.normalize("NFKD", name)
+    name = "".join(letter for letter in plain if letter.isascii() and (letter.isalpha() or letter == "."))
     refuses = chance.choice(_REFUSALS) if chance.random() < 0.1 else None
     return Student(
         user_id=str(uuid.UUID(int=chance.getrandbits(128), version=4)),

@@ -8,8 +8,6 @@ import threading
 import time
 
 from rich.console import Console
-from rich.panel import Panel
-from rich.table import Table
 
 from local.campus.chance import make_campus
 from local.campus.tape import term_of
@@ -67,13 +65,17 @@ def _fill(stack: Stack, start: int) -> None:
 
 
 def _tell(console: Console, stack: Stack) -> None:
-    table = Table.grid(padding=(0, 3))
-    table.add_row("Health", f"[link]{stack.functions_url}/api/monitoring/health[/]")
-    table.add_row("Inbox", f"[link]{stack.inbox_url}/[/]", "what students get")
-    table.add_row("Campus", f"[link]{stack.campus_url}/[/]", "open a seat, name an instructor, break things")
-    table.add_row("Database", stack.postgres.url())
-    console.print(Panel(table, title="PickMyClass is up", border_style="magenta", expand=False), highlight=False)
+    lines = (
+        ("Health", f"{stack.functions_url}/api/monitoring/health", ""),
+        ("Inbox", f"{stack.inbox_url}/", "what students get"),
+        ("Campus", f"{stack.campus_url}/", "open a seat, name an instructor, break things"),
+        ("Database", stack.postgres.url(), ""),
+    )
+    console.rule("[bold]PickMyClass is up[/]", style="magenta")
+    for name, address, about in lines:
+        console.print(f"{name:>10}  [bold]{address}[/]  [dim]{about}[/]", highlight=False, soft_wrap=True)
     bearer = f"-H 'Authorization: Bearer {stack.cron_secret}'"
-    console.print("Ticks come at every half hour. To check every section now, after you changed the campus:")
+    console.print("\nTicks come at every half hour. To check every section now, after you changed the campus:")
     console.print(f"  curl {bearer} '{stack.functions_url}/api/cron?group=all'", highlight=False, soft_wrap=True)
     console.print("Ctrl-C stops everything.")
+    console.rule(style="magenta")

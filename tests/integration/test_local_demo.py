@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import re
+import shlex
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+import requests
 
 from local import demo
 from local.campus.tape import COLUMNS
@@ -43,7 +49,9 @@ def test_a_department_that_opens_at_once_is_looked_at_twice_and_told(
     opened = [(2, section, "Staff", 5) for section in range(50)]
     tape = write_tape(tmp_path / "season.csv", sorted([*full, *opened, (3, 1, "Ada", 0), (4, 2, "Ada", 5)]))
     assert run_demo(tape=tape, ticks=None, sections=None, seed=1, term=None) == 0
-    assert "term 2221: 60 sections, 7 ticks" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "term 2221: 60 sections, 7 ticks" in said
+    assert re.search(r"Looked at twice \(mass events\) +│ +[45][0-9] │", said)  # but for a few that nobody watches
 
 
 @pytest.mark.slow
@@ -55,6 +63,44 @@ def test_a_difference_is_named_and_fails_the_demo(
     tape = write_tape(tmp_path / "season.csv", [(0, 0, "Staff", 0)])
     assert run_demo(tape=tape, ticks=1, sections=None, seed=1, term="2224") == 1
     assert "never sent: seat_available of 00000" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_up_serves_everything_until_it_is_told_to_stop() -> None:
+    up = subprocess.Popen([sys.executable, "commands.py", "up", "--local"], cwd=settings.ROOT, stdout=subprocess.PIPE)
+    assert up.stdout is not None
+    try:
+        with up.stdout as output:
+            lines: list[str] = []
+            while not lines or "Ctrl-C" not in lines[-1]:
+                lines.append(output.readline().decode())
+                assert up.poll() is None, "".join(lines)
+            told = dict(line.split()[:2] for line in lines if "http://" in line and "curl" not in line)
+            authorization = next(shlex.split(line)[2] for line in lines if "curl" in line)
+            assert requests.get(told["Health"], timeout=10).json()["status"] in ("healthy", "degraded")
+            assert emails_after_an_opening(told, authorization.partition(": ")[2]) > 0
+            up.send_signal(signal.SIGTERM)
+            output.read()
+        assert up.wait(40) == 0
+    finally:
+        up.kill()
+        up.wait(10)
+
+
+def emails_after_an_opening(told: dict[str, str], authorization: str) -> int:
+    """Check a few full sections, open them by hand, check again; how many emails came of it."""
+    shown = requests.get(told["Campus"] + "control/sections", timeout=10).json()
+    full = [one["class_nbr"] for one in shown["sections"] if one["seats_available"] == 0][:4]
+    check = told["Health"].replace("monitoring/health", "queue/process-section")
+    for seats in (0, 2):
+        for class_nbr in full:
+            change = {"class_nbr": class_nbr, "seats_available": seats}
+            requests.post(told["Campus"] + "control/section", json=change, timeout=10).raise_for_status()
+            wanted = {"class_nbr": class_nbr, "term": shown["term"]}
+            done = requests.post(check, json=wanted, headers={"Authorization": authorization}, timeout=30)
+            assert done.status_code == 200, done.text
+    emails: list[object] = requests.get(told["Inbox"] + "control/emails?search=Seat", timeout=10).json()["emails"]
+    return len(emails)
 
 
 @pytest.mark.parametrize(

@@ -153,8 +153,9 @@ declare
     v_known pickmyclass.section_checks;
 begin
     select * into v_known from pickmyclass.section_checks c where c.term = p_term and c.class_nbr = p_class_nbr;
-    if v_owner = 'server' and v_known.observed_at is null and pickmyclass.seed_baselines(
-            jsonb_build_array(jsonb_build_object('term', p_term, 'class_nbr', p_class_nbr)), v_now) > 0 then
+    if v_owner = 'server' and v_known.observed_at is null then
+        perform pickmyclass.seed_baselines(
+            jsonb_build_array(jsonb_build_object('term', p_term, 'class_nbr', p_class_nbr)), v_now);
         select * into v_known from pickmyclass.section_checks c where c.term = p_term and c.class_nbr = p_class_nbr;
     end if;
     return jsonb_build_object('owner', v_owner, 'version', coalesce(v_known.version, 0),

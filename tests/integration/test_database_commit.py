@@ -263,7 +263,7 @@ def test_a_watch_that_goes_while_its_mail_is_written_is_left_out(
     with psycopg.connect(postgres_url) as session, ThreadPoolExecutor(1) as pool:
         session.execute("delete from class_watches where id = %s", [leaving])
         committing = pool.submit(see, database, facts(2), NOON + minutes(1))
-        _wait_until_blocked(world)
+        world.wait_until_blocked()
         session.commit()
         assert committing.result(30)["emails_queued"] == 1
     assert world.outbox() == [("seat_available", staying, "pending")]
@@ -278,7 +278,7 @@ def test_a_switch_waits_for_the_commit_that_asked_before_it(
     with psycopg.connect(postgres_url) as session, ThreadPoolExecutor(1) as pool:
         session.execute("select pmc_commit_check(%s::jsonb, %s)", [psycopg.types.json.Jsonb(check), NOON])
         switching = pool.submit(database.call, "pmc_switch_ownership", p_owner="workers")
-        _wait_until_blocked(world)
+        world.wait_until_blocked()
         session.commit()
         assert switching.result(30)["owner"] == "workers"
     assert world.state()["seats_available"] == 2
@@ -301,18 +301,6 @@ def test_ten_thousand_watchers_are_owed_within_the_time_of_one_statement(postgre
     assert see(database, facts(0), NOON + minutes(5))["result"] == "committed"
     database.close()
     assert world.rows("select status, count(*) from pickmyclass.outbox group by 1") == [("dropped", 10_000)]
-
-
-def _wait_until_blocked(world: World) -> None:
-    """Return when some session of this database waits for a lock."""
-    for _ in range(2000):
-        if world.one(
-            "select exists (select from pg_stat_activity where datname = current_database()"
-            " and wait_event_type = 'Lock' and pid <> pg_backend_pid())"
-        ):
-            return
-        world.postgres.execute("select pg_sleep(0.01)")
-    raise AssertionError("nobody waits for a lock")
 
 
 # Racing checks, told by hypothesis -----------------------------------------------------------------------------------

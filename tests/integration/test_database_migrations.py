@@ -383,18 +383,26 @@ def test_one_statement_cannot_carry_more_watches_than_the_limit(moved_url: str) 
     assert rows(moved_url, "select count(*) from class_watches where user_id = %s", LEO) == [(0,)]
 
 
-def test_twelve_inserts_at_once_end_at_ten_watches(moved_url: str) -> None:  # O31
-    def add(number: int) -> bool:
+def test_two_inserts_of_one_person_take_turns(moved_url: str) -> None:  # O31
+    def add(class_nbr: str) -> str | None:
         with person(moved_url, "authenticated", LEO) as session:
             try:
-                watch(session, LEO, str(50000 + number))
-            except psycopg.Error:
-                return False
-            return True
+                watch(session, LEO, class_nbr)
+            except psycopg.Error as error:
+                return error.sqlstate
+            return None
 
-    with ThreadPoolExecutor(6) as pool:
-        assert sum(pool.map(add, range(12))) == 10
-    assert rows(moved_url, "select count(*) from class_watches where user_id = %s", LEO) == [(10,)]
+    assert [add(str(50000 + number)) for number in range(9)] == [None] * 9
+    with (
+        person(moved_url, "authenticated", LEO) as first,
+        psycopg.connect(moved_url, autocommit=True) as watching,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        with first.transaction():
+            watch(first, LEO, "50010")
+            second = pool.submit(add, "50011")
+            World(watching).wait_until_blocked()
+        assert second.result(30) == "PT429"
 
 
 def test_who_had_more_watches_keeps_them_but_gets_no_further_one(moved_url: str) -> None:

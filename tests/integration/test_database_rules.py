@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
@@ -10,11 +11,12 @@ import psycopg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from psycopg.types.json import Jsonb
 
-from shared.core.sections import Section
+from shared.core.sections import Known, Observation, Section
 from shared.core.slots import group_of, latest_slot
 from shared.stores.database import Database, DatabaseError
-from tests.support.world import NOON, SECTION, World, facts, minutes, read, see
+from tests.support.world import NOON, SECTION, World, check_json, facts, minutes, read, see
 
 DAY = timedelta(days=1)
 HOUR = timedelta(hours=1)
@@ -167,6 +169,19 @@ def test_a_single_read_seeds_too_and_never_from_the_future(database: Database, w
     assert (known.facts, known.version, known.observed_at) == (facts(3), 1, NOON)
     world.old_upsert(SECTION, facts(9))
     assert read(database).facts == facts(3)  # once, at first sight
+
+
+def test_a_check_that_lands_while_a_reader_seeds_is_not_overwritten(
+    database: Database, world: World, postgres_url: str
+) -> None:
+    world.old_upsert(SECTION, facts(0), NOON - HOUR)
+    check = check_json(Known(), Observation(NOON, facts(5)))
+    with psycopg.connect(postgres_url) as session, ThreadPoolExecutor(1) as pool:
+        session.execute("select pmc_commit_check(%s::jsonb, %s)", [Jsonb(check), NOON])
+        reading = pool.submit(read, database)
+        world.wait_until_blocked()
+        session.commit()
+        assert reading.result(30).facts == facts(5)
 
 
 def test_a_section_known_by_its_failures_only_is_still_seeded(database: Database, world: World) -> None:

@@ -100,6 +100,17 @@ class World:
             (str(w), kind) for w, kind in self.rows("select class_watch_id, notification_type from notifications_sent")
         }
 
+    def wait_until_blocked(self) -> None:
+        """Return when some other session of this database waits for a lock."""
+        for _ in range(2000):
+            if self.one(
+                "select exists (select from pg_stat_activity where datname = current_database()"
+                " and wait_event_type = 'Lock' and pid <> pg_backend_pid())"
+            ):
+                return
+            self.postgres.execute("select pg_sleep(0.01)")
+        raise AssertionError("nobody waits for a lock")
+
     def old_upsert(self, section: Section, seen: Facts, checked_at: datetime | None = None) -> None:
         """What the old Workers send after a check of theirs."""
         self.postgres.execute(

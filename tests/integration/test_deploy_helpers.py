@@ -1,0 +1,167 @@
+"""What the deployment asks Python for: Caddy's environment, a dump, a look at the health, the list of settings."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from deploy.caddy_env import environment
+from deploy.dump import dump, newest_pg_dump
+from deploy.health import ranks, wait, worse
+from local.postgres_files import server_programs
+from shared import settings_doc
+from shared.settings import ROOT, Settings
+
+
+def test_caddy_gets_its_names_from_the_settings_and_no_secret() -> None:
+    given = {"site_url": "https://classes.example.edu", "site_upstream": "https://site.example.com"}
+    settings = Settings.model_validate({**given, "host": "0.0.0.0", "port": 8099, "cron_secret": "SECRET"})
+    assert environment(settings, "2.6.2") == {
+        "DOMAIN": "classes.example.edu",
+        "FUNCTIONS": "127.0.0.1:8099",
+        "SITE_UPSTREAM": "https://site.example.com",
+    }
+
+
+def test_a_newer_caddy_is_told_of_buffers_in_its_own_words() -> None:
+    settings = Settings.model_validate({"site_url": "https://classes.example.edu"})
+    assert environment(settings, "v2.10.0 h1:abc")["REQUEST_BUFFERS"] == "request_buffers 65537"
+    assert "SITE_UPSTREAM" not in environment(settings, "2.6.2")
+
+
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [
+        ({}, "SITE_URL"),
+        ({"site_url": "https://x.example.edu/base"}, "SITE_URL"),
+        ({"site_url": "https://x.example.edu", "site_upstream": "https://y.example.com/base"}, "SITE_UPSTREAM"),
+    ],
+)
+def test_a_setting_that_does_not_do_for_caddy_is_named(given: dict[str, Any], name: str) -> None:
+    with pytest.raises(ValueError, match=f"^{name}: "):
+        environment(Settings.model_validate(given))
+
+
+def body(whole: str, **checks: str) -> dict[str, Any]:
+    return {"status": whole, "checks": {name: {"status": status} for name, status in checks.items()}, "workers": []}
+
+
+def test_health_is_ranked_and_what_got_worse_is_named() -> None:
+    before = ranks(body("degraded", database="healthy", email="not_configured", redis="degraded"))
+    assert before == {"whole": 1, "database": 0, "email": 0, "redis": 1}
+    assert worse(before, ranks(body("degraded", database="healthy", email="healthy", redis="degraded"))) == []
+    assert worse(before, ranks(body("unhealthy", database="unhealthy", email="healthy", redis="healthy"))) == [
+        "whole",
+        "database",
+    ]
+    assert worse(before, ranks(body("healthy", database="healthy"))) == ["email", "redis"], "gone is worse"
+
+
+@pytest.mark.parametrize("answer", [None, [], {"status": "fine"}, {"status": "healthy"}, {"error": "x"}])
+def test_an_answer_that_is_not_one_of_health_counts_for_nothing(answer: Any) -> None:
+    assert ranks(answer) == {}
+
+
+class Asked:
+    """Answers in turn; the last one for ever. `OSError` stands for nobody there."""
+
+    def __init__(self, *answers: dict[str, Any] | None) -> None:
+        self._answers: Iterator[dict[str, Any] | None] = iter(answers)
+        self._last: dict[str, Any] | None = None
+
+    def __call__(self, query: str) -> tuple[int, Any]:
+        if query == "?probe=ready":
+            self._last = next(self._answers, self._last)
+            if self._last is None:
+                raise ConnectionRefusedError
+            return 200 if self._last["status"] != "unhealthy" else 503, {}
+        return 200, self._last
+
+
+def test_it_waits_until_the_new_release_is_no_worse() -> None:
+    before = ranks(body("healthy", redis="healthy"))
+    ask = Asked(None, body("degraded", redis="degraded"), body("healthy", redis="healthy"))
+    assert wait(ask, before, 20) is None
+
+
+def test_when_the_time_is_over_it_says_what_is_wrong() -> None:
+    before = ranks(body("healthy", redis="healthy"))
+    assert wait(Asked(None), before, 0) == "no answer: ConnectionRefusedError"
+    assert wait(Asked(body("degraded", redis="degraded")), before, 0) == "worse than before: whole, redis"
+    assert "answers 503" in (wait(Asked(body("unhealthy")), before, 0) or "")
+    assert wait(Asked(body("degraded", redis="degraded")), {}, 0) is None, "with nothing before, ready is enough"
+
+
+@pytest.fixture
+def programs(tmp_path: Path) -> Path:
+    """A folder as Debian has it, with the pg_dump of the embedded server as the newest."""
+    for version, target in (("9", tmp_path), ("18", server_programs())):
+        (tmp_path / "lib" / version).mkdir(parents=True)
+        (tmp_path / "lib" / version / "bin").symlink_to(target)
+    (tmp_path / "pg_dump").touch()
+    return tmp_path / "lib"
+
+
+def test_the_newest_pg_dump_is_taken(programs: Path, tmp_path: Path) -> None:
+    assert newest_pg_dump(programs) == str(programs / "18/bin/pg_dump")
+    assert newest_pg_dump(tmp_path / "nothing") == "pg_dump"
+
+
+def test_a_dump_can_be_restored_and_only_its_owner_reads_it(
+    postgres_url: str, empty_postgres_url: str, programs: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "before.dump"
+    dump(postgres_url, file, programs)
+    assert file.stat().st_mode & 0o777 == 0o600
+    restore = Path(newest_pg_dump(programs)).with_name("pg_restore")
+    listing = subprocess.run([restore, "--list", file], capture_output=True, text=True, timeout=60, check=True).stdout
+    assert "TABLE DATA pickmyclass section_checks" in listing
+    assert "TABLE DATA public class_watches" in listing
+    command = [restore, "--no-owner", "--schema=pickmyclass", f"--dbname={empty_postgres_url}", file]
+    with psycopg.connect(empty_postgres_url, autocommit=True) as connection:
+        connection.execute("create schema if not exists pickmyclass")
+        subprocess.run(command, capture_output=True, timeout=60)
+        row = connection.execute("select count(*) from pickmyclass.schema_migrations").fetchone()
+    assert row
+    assert row[0] > 0
+
+
+def test_a_dump_that_fails_leaves_nothing_behind_and_gives_no_password_away(tmp_path: Path, programs: Path) -> None:
+    with pytest.raises(RuntimeError) as raised:
+        dump("postgresql://me:SECRET@127.0.0.1:1/nowhere", tmp_path / "x.dump", programs)
+    assert "SECRET" not in str(raised.value)
+    assert not list(tmp_path.glob("x.dump*"))
+
+
+def test_the_password_is_not_among_the_arguments(tmp_path: Path) -> None:
+    program = tmp_path / "15/bin/pg_dump"
+    program.parent.mkdir(parents=True)
+    program.write_text('#!/bin/sh\nfor word; do file=$word; done\necho "$*" "$PGHOST" > "${file#--file=}"\n')
+    program.chmod(0o755)
+    dump("postgresql://me:SECRET@db.example.com:5432/postgres?sslmode=require", tmp_path / "x.dump", tmp_path)
+    assert "SECRET" not in (tmp_path / "x.dump").read_text()
+    assert "db.example.com" in (tmp_path / "x.dump").read_text()
+
+
+def test_the_list_of_settings_is_what_the_module_says() -> None:
+    assert settings_doc.FILE.read_text() == settings_doc.render(), "run python -m shared.settings_doc"
+    for name in Settings.model_fields:
+        assert f"`{name.upper()}`" in settings_doc.render()
+
+
+def test_the_check_of_that_list_notices_a_difference(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "shared", tmp_path / "shared", ignore=shutil.ignore_patterns("__pycache__"))
+    command = [sys.executable, "-m", "shared.settings_doc"]
+    environ = {"PYTHONPATH": str(tmp_path), "PATH": "/usr/bin:/bin"}
+    run = {"cwd": tmp_path, "env": environ, "capture_output": True, "timeout": 60}
+    assert subprocess.run([*command, "--check"], **run).returncode == 1  # type: ignore[call-overload]  # one dict for all
+    (tmp_path / "docs").mkdir()
+    assert subprocess.run(command, **run).returncode == 0  # type: ignore[call-overload]  # as above
+    assert subprocess.run([*command, "--check"], **run).returncode == 0  # type: ignore[call-overload]  # as above

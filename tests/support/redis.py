@@ -181,7 +181,7 @@ def consumer_process(tmp_path: Path) -> Iterator[Callable[..., ConsumerProcess]]
     """`consumer_process(url, worker_id, divisor=…)` starts a consumer that can be killed."""
     started: list[ConsumerProcess] = []
 
-    def start(url: str, worker_id: str, *, divisor: float = 10.0) -> ConsumerProcess:
+    def start(url: str, worker_id: str, *, divisor: float = 30.0) -> ConsumerProcess:
         log = tmp_path / f"{worker_id}.jsonl"
         log.touch()
         command = [sys.executable, "-m", "tests.support.consumer_process", url, worker_id, str(divisor), log]

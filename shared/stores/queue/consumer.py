@@ -217,6 +217,7 @@ class LeasedConsumer(Consumer):  # type: ignore[misc]  # huey has no types
 
     def start(self) -> None:
         """Start every thread; signals are listened to when this is the main thread."""
+        self._set_signal_handlers()
         for hook in self.huey._startup.values():
             hook()
         for name, loop in (("keeper", self._keep), *((control.name, control.loop) for control in self.controls)):

@@ -242,10 +242,14 @@ class Fetcher:
                     return
                 held = self.holdings
                 marked = held.marked
-                if wish is None:
-                    wish = self._wish()
-                    marked = held.with_more_marked(len(held.ready) if held.running else held.workers)
                 settled = held.take_settled()
+                if wish is None:
+                    # Only where jobs flow are marks made ahead: where they are slow, exactly the running ones are known.
+                    flows = len(settled.acked) >= held.workers
+                    wish = self._wish(flows)
+                    marked = held.with_more_marked(
+                        len(held.ready) if flows else max(held.workers - len(held.running), 0)
+                    )
                 holding = held.text(marked)
             was_connected = self.lease.connected
             taken = self.lease.exchange(holding, settled, wish)
@@ -262,14 +266,14 @@ class Fetcher:
                 if wish.jobs:
                     self._accept(taken)
 
-    def _wish(self) -> Wish:
+    def _wish(self, flows: bool) -> Wish:
         held = self.holdings
         has_many = self.left is not None and self.left >= 2 * MAX_BATCH
         return Wish(
             jobs=MAX_BATCH if has_many else -1,
             may_start=max(held.workers - held.can_run, 0),
             least=held.workers,
-            is_streaming=bool(held.running),
+            is_streaming=flows,
             is_empty=not held.can_run,
             ring_rest=not self._has_rung,
         )

@@ -156,7 +156,8 @@ def test_it_asks_nobody_else_and_the_browser_has_nothing_to_complain_of(page: Pa
 @pytest.mark.parametrize("broken", [False, True])
 def test_nobody_has_to_scroll_sideways(page: Page, bundle: Bundle, width: int, broken: bool) -> None:
     if broken:
-        bundle.beat(age=500)
+        bundle.beat("a-consumer-with-quite-a-long-name", age=500)
+        bundle.tick(ago=timedelta(minutes=30), error="ConnectionError while queueing")
     assert not page.open(width=width).overflows()
 
 

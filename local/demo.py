@@ -168,6 +168,8 @@ def _with_progress(console: Console, season: Season, replay: Replay) -> Played:
             rate = played.checks / played.seconds if played.seconds else 0
             what = f"{played.checks:,} checks, {len(played.emails):,} emails, {rate:,.0f} checks/s"
             progress.update(task, completed=played.ticks, when=_date(slot), what=what)
+            if not console.is_terminal and played.ticks % max(250, len(season.slots_ms) // 10) == 0:
+                console.print(f"{played.ticks:,} of {len(season.slots_ms):,} ticks: {what}", highlight=False)
 
         return replay.play(season.slots_ms, season.watches, tell)
 

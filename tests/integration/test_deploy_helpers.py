@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -165,3 +166,10 @@ def test_the_check_of_that_list_notices_a_difference(tmp_path: Path) -> None:
     (tmp_path / "docs").mkdir()
     assert subprocess.run(command, **run).returncode == 0  # type: ignore[call-overload]  # as above
     assert subprocess.run([*command, "--check"], **run).returncode == 0  # type: ignore[call-overload]  # as above
+
+
+def test_the_runbook_has_a_paragraph_for_every_trouble() -> None:
+    causes = set(re.findall(r'Trouble\(\s*"([^"]+)"', (ROOT / "shared/ops/troubles.py").read_text()))
+    headings = set(re.findall(r"^### (.*)$", (ROOT / "docs/operate.md").read_text(), re.M))
+    assert causes
+    assert causes <= headings

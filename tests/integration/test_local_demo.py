@@ -19,6 +19,7 @@ from local.oracle import SEAT, Owed, Verdict
 from local.stack import Part, PartError, Stack
 from shared import settings
 
+RECORDED = settings.ROOT.parent / "shared" / "data" / "campus-2022-summer1.csv.gz"
 HALF_HOUR = 1_800_000
 START = 1_649_674_800_000  # a full hour in April 2022
 
@@ -52,6 +53,12 @@ def test_a_department_that_opens_at_once_is_looked_at_twice_and_told(
     said = capsys.readouterr().out
     assert "term 2221: 60 sections, 7 ticks" in said
     assert re.search(r"Looked at twice \(mass events\) +│ +[45][0-9] │", said)  # but for a few that nobody watches
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not RECORDED.exists(), reason="the recorded season is not part of the project")
+def test_the_recorded_season_agrees() -> None:
+    assert run_demo(tape=RECORDED, ticks=30, sections=None, seed=2, term=None) == 0
 
 
 @pytest.mark.slow

@@ -17,7 +17,7 @@ from local.campus.tape import COLUMNS, TapeError, read_tape, term_of
 
 HEADER = ",".join(COLUMNS)
 GOOD = "1649676155819,083615,COGS 9,A01,Staff,60,60"
-REAL = Path(__file__).resolve().parents[2] / ".." / "shared" / "data" / "campus-2022-summer1.csv.gz"
+REAL = Path(__file__).resolve().parents[3] / "shared" / "data" / "campus-2022-summer1.csv.gz"
 
 
 def tape(folder: Path, *rows: str, header: str = HEADER) -> Path:

@@ -13,6 +13,7 @@ from typing import Any
 from shared.core.jobs import current_delivery
 from shared.flows.duties import Duties, Heard, Worker
 from shared.flows.mail import send_due_mail
+from shared.flows.maintenance import Maintenance
 from shared.flows.queued import check_queued
 from shared.ops.pulse import Pulse
 from shared.schedule import OFF, is_due, latest_slots
@@ -34,6 +35,7 @@ def build(parts: Wiring, *, replay: bool = False) -> LeasedConsumer:
     if not replay:
         declare_ticks(huey, duties, settings.cron_schedule, settings.cron_timezone)
         declare_mail(huey, parts)
+        declare_maintenance(huey, Maintenance(parts.database, parts.clock))
 
     @huey.control(every=parts.durations.beat)
     def beat(turn: Turn) -> None:
@@ -80,6 +82,14 @@ def declare_mail(huey: LeasedHuey, parts: Wiring) -> None:
     @huey.control(every=10 * parts.durations.beat, stops_last=True)
     def mail(turn: Turn) -> float | None:
         return send_due_mail(parts.mail, f"{parts.incarnation}:mail", stop=turn.stop).wait_seconds
+
+
+def declare_maintenance(huey: LeasedHuey, maintenance: Maintenance) -> None:
+    """The daily tidying, at night; on several servers each takes what the others leave."""
+
+    @huey.periodic_task(is_due("20 3 * * *"), name="maintenance")  # type: ignore[untyped-decorator]  # huey has no types
+    def tidy(turn: Turn) -> None:
+        maintenance.run(interrupted=lambda: turn.is_stopping)
 
 
 def heed(heard: Heard | None, consumer: LeasedConsumer) -> None:

@@ -24,6 +24,7 @@ from shared.emails.tokens import UnsubscribeTokens
 from shared.flows.check import Checker
 from shared.flows.mail import MailRoom, MailTiming
 from shared.flows.tick import Ticker
+from shared.ops.measures import MeasuredChecker, MeasuredScraper, Measures
 from shared.settings import Settings, SettingsError, load
 from shared.stores.breaker import Breaker
 from shared.stores.database import Database, connect_postgres, connect_supabase
@@ -120,8 +121,14 @@ class Wiring:
 
     @part
     def checker(self) -> Checker:
-        """Runs checks."""
-        return Checker(self.database, self.breaker, self.scraper, self.clock)
+        """Runs checks, and counts them."""
+        scraper = MeasuredScraper(self.scraper, self.measures)
+        return MeasuredChecker(self.database, self.breaker, scraper, self.clock, self.measures)
+
+    @part
+    def measures(self) -> Measures:
+        """What this process counts of its own work, for `/metrics`."""
+        return Measures()
 
     @part
     def ticker(self) -> Ticker:

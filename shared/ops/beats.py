@@ -45,6 +45,7 @@ def beat_figures(parts: Wiring, seen: Snapshot) -> dict[str, Any]:
         "circuit_breaker": checks.breaker_check(breaker),
         "cron_lock": checks.lock_check(lock, parts.clock()),
         "queue": queue,
+        "measures": parts.measures.as_json() | {"database_calls": parts.database.calls},
     }
 
 

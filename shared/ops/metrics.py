@@ -39,15 +39,17 @@ def collect(parts: Wiring) -> bytes:
     answers = _probes.ask({f"{id(parts)}:{name}": question for name, question in questions.items()})
     named = {key.partition(":")[2]: answer for key, answer in answers.items()}
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Figures(named, parts.database.calls))
+    own = {"functions": parts.measures.as_json() | {"database_calls": parts.database.calls}}
+    registry.register(_Figures(named, own))
     return generate_latest(registry)
 
 
 class _Figures:
     """Turns answers into metrics."""
 
-    def __init__(self, answers: Mapping[str, Answer], database_calls: int) -> None:
-        self._answers, self._database_calls = answers, database_calls
+    def __init__(self, answers: Mapping[str, Answer], own: Mapping[str, Any]) -> None:
+        """`own`: what the asked process counted itself, by its name."""
+        self._answers, self._own = answers, own
 
     def collect(self) -> Iterator[Metric]:
         """What the registry asks for."""
@@ -63,14 +65,10 @@ class _Figures:
             yield from _freshness(figures["freshness"])
             yield from _mail(figures)
             yield from _workers(figures["workers"])
-        yield from self._calls(figures)
+        yield from _work({**self._own, **_measured(figures)})
+        yield from self._redis()
 
-    def _calls(self, figures: Mapping[str, Any] | None) -> Iterator[Metric]:
-        calls = _counters("database_calls", "Round trips to the database, by process.", "process")
-        calls.add_metric(["functions"], self._database_calls)
-        for worker in _measured(figures):
-            calls.add_metric([worker["worker_name"]], worker["figures"]["measures"].get("database_calls", 0))
-        yield calls
+    def _redis(self) -> Iterator[Metric]:
         stats = self._answers["redis"].value
         if stats and "total_commands_processed" in stats:
             commands = CounterMetricFamily(
@@ -180,19 +178,19 @@ def _workers(workers: list[dict[str, Any]]) -> Iterator[Metric]:
         for outcome in ("completed", "failed"):
             ended.add_metric([worker["worker_name"], outcome], queue.get(outcome) or 0)
     yield from (beat, ended)
-    yield from _work(workers)
 
 
-def _work(workers: list[dict[str, Any]]) -> Iterator[Metric]:
-    """What the consumers counted themselves."""
-    checks = _counters("checks", "Ended checks by outcome.", "worker", "outcome")
-    lookups = _counters("scraper_lookups", "Look-ups at the scraper by the kind of answer.", "worker", "answer")
+def _work(processes: Mapping[str, Any]) -> Iterator[Metric]:
+    """What each process counted itself."""
+    calls = _counters("database_calls", "Round trips to the database.", "process")
+    checks = _counters("checks", "Ended checks by outcome.", "process", "outcome")
+    lookups = _counters("scraper_lookups", "Look-ups at the scraper by the kind of answer.", "process", "answer")
     seconds = {
-        "check": HistogramMetricFamily("pickmyclass_check_duration_seconds", "Time a check took.", labels=["worker"]),
-        "lookup": HistogramMetricFamily("pickmyclass_scrape_duration_seconds", "Time of a look-up.", labels=["worker"]),
+        "check": HistogramMetricFamily("pickmyclass_check_duration_seconds", "Time a check took.", labels=["process"]),
+        "lookup": HistogramMetricFamily("pickmyclass_scrape_duration_seconds", "Time it took.", labels=["process"]),
     }
-    for worker in _measured({"workers": workers}):
-        name, measures = worker["worker_name"], worker["figures"]["measures"]
+    for name, measures in processes.items():
+        calls.add_metric([name], measures["database_calls"])
         for outcome, number in sorted(measures["checks"].items()):
             checks.add_metric([name, outcome], number)
         for answer, number in sorted(measures["lookups"].items()):
@@ -200,7 +198,7 @@ def _work(workers: list[dict[str, Any]]) -> Iterator[Metric]:
         for kind, family in seconds.items():
             told = measures["seconds"][kind]
             family.add_metric([name], _buckets(told["buckets"]), told["sum"])
-    yield from (checks, lookups, *seconds.values())
+    yield from (calls, checks, lookups, *seconds.values())
 
 
 def _buckets(counts: list[int]) -> list[tuple[str, float]]:
@@ -218,5 +216,7 @@ def _newest(workers: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return list({worker["worker_name"]: worker for worker in ordered if worker["status"] != "offline"}.values())
 
 
-def _measured(figures: Mapping[str, Any] | None) -> list[dict[str, Any]]:
-    return [worker for worker in _newest(figures["workers"]) if "measures" in worker["figures"]] if figures else []
+def _measured(figures: Mapping[str, Any] | None) -> dict[str, Any]:
+    """What came with the consumers' beats, by their names."""
+    workers = _newest(figures["workers"]) if figures else []
+    return {one["worker_name"]: one["figures"]["measures"] for one in workers if "measures" in one["figures"]}

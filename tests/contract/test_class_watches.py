@@ -165,7 +165,7 @@ def test_o31_fifty_posts_at_once_of_eleven_sections_make_exactly_ten_watches(sit
         answers = list(pool.map(lambda n: site.watch(user, SECTIONS[n % 11]).status_code, range(50)))
     assert site.world.one("select count(*) from class_watches where user_id = %s", user) == 10
     assert answers.count(201) == 10
-    assert set(answers) == {201, 409, 429}
+    assert set(answers) <= {201, 409, 429}
 
 
 def test_o31_the_limit_is_the_databases_own(site: Site) -> None:

@@ -40,7 +40,7 @@ def test_a_proxy_on_this_machine_speaks_for_somebody_else(site: Site, header: st
 def test_names_follow_the_conventions(site: Site) -> None:
     for name, _ in figures(site):
         assert re.fullmatch(r"pickmyclass_[a-z0-9_]+", name)
-        assert not re.search(r"_(ms|milliseconds|minutes|count)$", name)
+        assert not re.search(r"_(ms|milliseconds|minutes)$", name)
 
 
 def test_figures_of_the_stores(site: Site) -> None:
@@ -64,13 +64,8 @@ def test_figures_of_the_stores(site: Site) -> None:
 
 def test_what_a_consumer_counted_is_told_by_the_functions(site: Site) -> None:
     measures = Measures()
-    checker = MeasuredChecker(
-        site.parts.database,
-        site.parts.breaker,
-        MeasuredScraper(site.parts.scraper, measures),
-        site.parts.clock,
-        measures,
-    )
+    scraper = MeasuredScraper(site.parts.scraper, measures)
+    checker = MeasuredChecker(site.parts.database, site.parts.breaker, scraper, site.parts.clock, measures)
     checker.check(CheckOrder(SECTIONS[0]))
     checker.check(CheckOrder(Section(TERM, "99999")))
     site.misbehave("error", count=1)
@@ -81,19 +76,26 @@ def test_what_a_consumer_counted_is_told_by_the_functions(site: Site) -> None:
         "worker_name": "one",
         "host": "box",
         "max_concurrent_jobs": 4,
-        "figures": {"queue": {"completed": 2, "failed": 1}, "measures": measures.as_json()},
+        "figures": {"queue": {"completed": 2, "failed": 1}, "measures": measures.as_json() | {"database_calls": 7}},
     }
     site.parts.database.call("pmc_beat", p_worker=worker)
     found = figures(site)
-    one = ("worker", "one")
+    one = ("process", "one")
+    assert found["pickmyclass_database_calls_total", (one,)] == 7
     assert found["pickmyclass_checks_total", (("outcome", "committed"), one)] == 1
     assert found["pickmyclass_checks_total", (("outcome", "not_found"), one)] == 1
     assert found["pickmyclass_checks_total", (("outcome", "failed"), one)] == 1
     assert found["pickmyclass_scraper_lookups_total", (("answer", "found"), one)] == 1
     assert found["pickmyclass_check_duration_seconds_bucket", (("le", "+Inf"), one)] == 3
     assert found["pickmyclass_scrape_duration_seconds_count", (one,)] == 3
-    assert found["pickmyclass_jobs_ended_total", (("outcome", "completed"), one)] == 2
+    assert found["pickmyclass_jobs_ended_total", (("outcome", "completed"), ("worker", "one"))] == 2
     assert found["pickmyclass_workers", (("status", "active"),)] == 1
+
+
+def test_checks_over_http_count_as_the_functions_own(site: Site) -> None:
+    site.watch(site.world.add_user())
+    functions = ("process", "functions")
+    assert figures(site)["pickmyclass_checks_total", (("outcome", "committed"), functions)] == 1
 
 
 def test_a_restarted_consumer_replaces_its_former_self(site: Site) -> None:

@@ -1,0 +1,132 @@
+"""What the operating system and Redis count: memory and CPU of process trees, commands by kind and on the wire."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import redis
+
+_TICKS = os.sysconf("SC_CLK_TCK")
+_OURS = ("info", "config|resetstat", "monitor", "auth", "hello")
+"""Commands that the meter itself sends, or that only a new connection costs."""
+
+
+def tree(pid: int) -> list[int]:
+    """`pid` and all its descendants that live now."""
+    pids = [pid]
+    for one in pids:
+        for task in Path(f"/proc/{one}/task").glob("*/children"):
+            pids += [int(word) for word in _read(task).split()]
+    return pids
+
+
+def pss_mb(pid: int) -> float:
+    """Proportional memory of a process tree in MB (10^6 bytes are not meant: 2^20, as `free -m` shows)."""
+    return sum(_pss_kb(one) for one in tree(pid)) / 1024
+
+
+def _pss_kb(pid: int) -> int:
+    for line in _read(Path(f"/proc/{pid}/smaps_rollup")).splitlines():
+        if line.startswith("Pss:"):
+            return int(line.split()[1])
+    return 0
+
+
+def cpu_seconds(pid: int) -> float:
+    """User and system time that a process tree has used; exact to 10 ms."""
+    total = 0
+    for one in tree(pid):
+        fields = _read(Path(f"/proc/{one}/stat")).rpartition(")")[2].split()
+        total += sum(int(field) for field in fields[11:13])
+    return total / _TICKS
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:  # the process has ended meanwhile
+        return ""
+
+
+@dataclass(frozen=True, slots=True)
+class Commands:
+    """How many commands Redis has run, those inside of scripts included, and how many of them were sent to it."""
+
+    total: int
+    wire: int
+    by_name: dict[str, int]
+
+    def since(self, before: Commands) -> Commands:
+        """What came on top of `before`."""
+        names = {name: count - before.by_name.get(name, 0) for name, count in self.by_name.items()}
+        return Commands(
+            self.total - before.total, self.wire - before.wire, {name: count for name, count in names.items() if count}
+        )
+
+
+class CommandMeter:
+    """Counts the commands of one Redis server: all of them by its statistics, those on the wire by MONITOR.
+
+    Logging in (AUTH) is not counted: it belongs to a connection, and a consumer keeps its own for days.
+    """
+
+    def __init__(self, client: redis.Redis, host: str, port: int, password: str | None) -> None:
+        """`client` is a connection of the meter's own."""
+        self._client = client
+        self._wire = 0
+        self._listener = socket.create_connection((host, port), timeout=10)
+        login = f"AUTH {password}\r\n" if password else ""
+        self._listener.sendall(f"{login}MONITOR\r\n".encode())
+        self._heard = threading.Event()
+        self._thread = threading.Thread(target=self._listen, name="monitor", daemon=True)
+        self._thread.start()
+        if not self._heard.wait(10):
+            raise RuntimeError("Redis does not let us MONITOR it")
+
+    def read(self) -> Commands:
+        """The counts so far; only the difference of two readings means something."""
+        mark = os.urandom(8).hex()
+        self._client.echo(mark)  # what MONITOR has shown when it shows this
+        with self._shown:
+            self._shown.wait_for(lambda: self._last_echo == mark, timeout=10)
+        stats: dict[str, Any] = self._client.info("commandstats")
+        names = {name.removeprefix("cmdstat_"): int(entry["calls"]) for name, entry in stats.items()}
+        names = {name: count for name, count in names.items() if name not in (*_OURS, "echo")}
+        return Commands(sum(names.values()), self._wire, names)
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._thread.join(10)
+        self._listener.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    _shown = threading.Condition()
+    _last_echo = ""
+
+    def _listen(self) -> None:
+        """Count the lines; those of commands inside a script name `lua` as their sender."""
+        self._listener.settimeout(None)
+        with self._listener.makefile("rb") as lines:
+            for line in lines:
+                if b'"ECHO"' in line:
+                    with self._shown:
+                        self._last_echo = line.decode().rsplit('"', 2)[1]
+                        self._shown.notify_all()
+                elif line.startswith(b"+OK"):
+                    self._heard.set()
+                elif b" lua] " not in line and not any(word in line[:80].upper() for word in _UNCOUNTED):
+                    self._wire += 1
+
+
+_UNCOUNTED = (b'"AUTH"', b'"INFO"', b'"HELLO"', b'"CONFIG"')

@@ -21,7 +21,7 @@ def show(parts: Wiring, screen: Screen) -> None:
     """The default, and the sections that differ from it."""
     answer = parts.database.call("pmc_show_ownership")
     since = local_time(answer["switched_at"], parts)
-    lines: list[Any] = [f"Sections belong to [bold]{answer['default']}[/bold] (since {since or 'the beginning'})."]
+    lines: list[Any] = [f"Sections belong to {answer['default']} (since {since or 'the beginning'})."]
     if answer["exceptions"]:
         rows = [
             (one["term"], one["class_nbr"], one["owner"], local_time(one["switched_at"], parts))

@@ -43,7 +43,7 @@ class Screen:
 
     def __init__(self, as_json: bool) -> None:
         self.as_json = as_json
-        self.console = Console(highlight=False)
+        self.console = Console(highlight=False, markup=False)
 
     def show(self, value: Any, *lines: Any) -> None:
         """`value` for programs; `lines` (tables, sentences) for people."""

@@ -71,5 +71,18 @@ begin
         'tap', (select to_jsonb(h) - 'only_row' from pickmyclass.mail_hold h));
 end $$;
 
+-- pmc_read_schema: what has been applied here, for the doctor: version of the server, its time, its migrations (null
+-- where another tool than `migrate` applied them and keeps the books elsewhere).
+create function public.pmc_read_schema() returns jsonb
+language plpgsql stable security definer set search_path = '' as $$
+declare v_applied jsonb;
+begin
+    if to_regclass('pickmyclass.schema_migrations') is not null then
+        execute 'select jsonb_agg(m.version order by m.version) from pickmyclass.schema_migrations m' into v_applied;
+    end if;
+    return jsonb_build_object('server_version', current_setting('server_version'),
+                              'server_time', clock_timestamp(), 'migrations', v_applied);
+end $$;
+
 select pickmyclass.lock_down();
 notify pgrst, 'reload schema';

@@ -2,8 +2,6 @@
 
 from urllib.parse import parse_qs, urlsplit
 
-import pytest
-
 from tests.support.site import SECTIONS, Site
 
 
@@ -25,9 +23,8 @@ def test_the_link_in_the_mail_is_this_one(site: Site) -> None:
     assert site.ask("GET", link.partition(site.environment["SITE_URL"])[2]).status_code == 302
 
 
-@pytest.mark.parametrize(
-    "query",
-    [
+def test_only_digits_go_through(site: Site) -> None:
+    for query in (
         "",
         "classNbr=12431",
         "term=2267",
@@ -37,10 +34,8 @@ def test_the_link_in_the_mail_is_this_one(site: Site) -> None:
         "classNbr=https://evil.test&term=2267",
         "classNbr=%D9%A1%D9%A2%D9%A3%D9%A4%D9%A5&term=2267",
         "classNbr=1e431&term=2267",
-    ],
-)
-def test_only_digits_go_through(site: Site, query: str) -> None:
-    answer = site.ask("GET", f"/go/asu?{query}")
-    assert answer.status_code == 400
-    assert answer.get_json()["error"] == "Invalid input"
-    assert "Location" not in answer.headers
+    ):
+        answer = site.ask("GET", f"/go/asu?{query}")
+        assert answer.status_code == 400
+        assert answer.get_json()["error"] == "Invalid input"
+        assert "Location" not in answer.headers

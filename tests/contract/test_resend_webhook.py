@@ -152,10 +152,11 @@ def test_a_message_whose_effect_failed_is_new_when_it_comes_again(site: Site) ->
     assert profile(site, user)["email_bounced"] is True
 
 
-@pytest.mark.parametrize("bounce", [{"type": "Transient"}, {"type": "Undetermined"}, {}, {"type": None}, "Permanent"])
-def test_only_permanent_bounces_count(site: Site, bounce: object) -> None:
+def test_only_permanent_bounces_count(site: Site) -> None:
     user = site.world.add_user()
-    assert tell(site, event("bounced", address(site, user), bounce=bounce)).status_code == 200
+    for number, bounce in enumerate(({"type": "Transient"}, {"type": "Undetermined"}, {}, {"type": None}, "Permanent")):
+        answer = tell(site, event("bounced", address(site, user), bounce=bounce), f"msg_{number}")
+        assert answer.status_code == 200
     assert profile(site, user)["email_bounced"] is False
 
 
@@ -222,19 +223,11 @@ def test_failed_and_suppressed_mail_is_dead_with_the_reason(
     assert profile(site, user)["notifications_enabled"] is True
 
 
-@pytest.mark.parametrize(
-    "body",
-    [
-        event("opened", "a@b.edu"),
-        event("sent"),
-        '{"type": "domain.updated"}',
-        '{"type": 7, "data": []}',
-        *("{}", "[]", "null", "7"),
-    ],
-)
-def test_everything_else_is_acknowledged_and_ignored(site: Site, body: str) -> None:
-    answer = tell(site, body)
-    assert (answer.status_code, answer.get_json()) == (200, {"success": True})
+def test_everything_else_is_acknowledged_and_ignored(site: Site) -> None:
+    odd = ['{"type": "domain.updated"}', '{"type": 7, "data": []}', "{}", "[]", "null", "7"]
+    for body in (event("opened", "a@b.edu"), event("sent"), *odd):
+        answer = tell(site, body)
+        assert (answer.status_code, answer.get_json()) == (200, {"success": True}), body
     assert site.world.one("select count(*) from pickmyclass.webhook_deliveries") == 0
 
 

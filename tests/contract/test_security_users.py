@@ -57,9 +57,11 @@ def test_no_token_learns_nothing_else(site: Site) -> None:
         assert answer.headers["WWW-Authenticate"] == "Bearer"
 
 
-@pytest.mark.parametrize(
-    "changed",
-    [
+def test_a_token_whose_claims_are_wrong_is_refused(site: Site) -> None:
+    user = site.world.add_user()
+    header = {"alg": "HS256", "typ": "JWT"}
+    assert not refused(site, signed_by_hand(header, claims(user), JWT_SECRET.encode()))
+    for changed in (
         {"exp": int(time.time()) - 60},
         {"exp": None},
         {"nbf": int(time.time()) + 600},
@@ -72,13 +74,8 @@ def test_no_token_learns_nothing_else(site: Site) -> None:
         {"sub": "' or 1=1--"},
         {"sub": 7},
         {"exp": "soon"},
-    ],
-    ids=str,
-)
-def test_a_token_whose_claims_are_wrong_is_refused(site: Site, changed: dict) -> None:
-    user = site.world.add_user()
-    bearer = signed_by_hand({"alg": "HS256", "typ": "JWT"}, claims(user, **changed), JWT_SECRET.encode())
-    assert refused(site, bearer)
+    ):
+        assert refused(site, signed_by_hand(header, claims(user, **changed), JWT_SECRET.encode())), changed
 
 
 def test_alg_none_and_foreign_signatures_are_refused(site: Site) -> None:
@@ -96,12 +93,11 @@ def test_alg_none_and_foreign_signatures_are_refused(site: Site) -> None:
     assert refused(site, f"{head}.{other}.{signature}")
 
 
-@pytest.mark.parametrize(
-    "bearer", ["x", "a.b.c", "....", "é", "a" * 20_000, "null", "\x7f", "eyJhbGciOiJIUzI1NiJ9.e30."]
-)
-def test_nonsense_is_refused(site: Site, bearer: str) -> None:
-    answer = site.ask("GET", PATH, headers={"Authorization": b"Bearer " + bearer.encode()})
-    assert (answer.status_code, answer.get_json()) == (401, UNAUTHORIZED)
+def test_nonsense_is_refused(site: Site) -> None:
+    nonsense = ["x", "a.b.c", "....", "é", "a" * 20_000, "null", "\x7f", "eyJhbGciOiJIUzI1NiJ9.e30."]
+    for bearer in nonsense:
+        answer = site.ask("GET", PATH, headers={"Authorization": b"Bearer " + bearer.encode()})
+        assert (answer.status_code, answer.get_json()) == (401, UNAUTHORIZED), bearer[:20]
 
 
 def test_operator_service_and_public_keys_are_no_students(site: Site) -> None:
@@ -179,12 +175,20 @@ def test_older_shapes_of_the_cookie_are_read(site: Site) -> None:
         assert with_cookie(site, "GET", f"{COOKIE}={value}") == 200
 
 
-@pytest.mark.parametrize(
-    "value",
-    ["", "base64-", "base64-!!!", "base64-bnVsbA", "base64-W10", "%5B7%5D", "{", "base64-" + "A" * 3000, "[[[["],
-)
-def test_a_broken_cookie_is_no_token(site: Site, value: str) -> None:
-    assert with_cookie(site, "GET", f"{COOKIE}={value}") == 401
+def test_a_broken_cookie_is_no_token(site: Site) -> None:
+    broken = [
+        "",
+        "base64-",
+        "base64-!!!",
+        "base64-bnVsbA",
+        "base64-W10",
+        "%5B7%5D",
+        "{",
+        "base64-" + "A" * 3000,
+        "[[[[",
+    ]
+    for value in broken:
+        assert with_cookie(site, "GET", f"{COOKIE}={value}") == 401, value[:20]
 
 
 def test_another_projects_cookie_is_not_looked_at(site: Site) -> None:

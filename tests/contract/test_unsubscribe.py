@@ -5,8 +5,6 @@ import hashlib
 import hmac
 from datetime import UTC, datetime, timedelta
 
-import pytest
-
 from shared.core.sections import Section
 from shared.emails.tokens import UnsubscribeTokens
 from tests.support.site import SECTIONS, Site
@@ -105,11 +103,11 @@ def test_a_browser_gets_a_page(site: Site) -> None:
     assert not wants_mail(site, user)
 
 
-@pytest.mark.parametrize("token", ["", "x", "A" * 600, "%00", "../../etc/passwd", "<script>alert(1)</script>", "é"])
-def test_a_bad_token_is_400_and_never_shown_again(site: Site, token: str) -> None:
-    for query in ({"token": token}, {}):
+def test_a_bad_token_is_400_and_never_shown_again(site: Site) -> None:
+    for token in ("", "x", "A" * 600, "%00", "../../etc/passwd", "<script>alert(1)</script>", "é", None):
+        query = {} if token is None else {"token": token}
         asked = site.ask("GET", PATH, query_string=query)
-        assert (asked.status_code, asked.mimetype) == (400, "text/html")
+        assert (asked.status_code, asked.mimetype) == (400, "text/html"), token
         assert "alert(1)" not in asked.text
         posted = site.ask("POST", PATH, query_string=query)
         assert posted.status_code == 400

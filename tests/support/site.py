@@ -19,6 +19,9 @@ from local.campus.campus import Campus
 from local.campus.clock import VirtualClock
 from local.campus.sections import Course, Timeline, Values
 from local.campus.server import CampusApp
+from local.inbox.limits import Limits
+from local.inbox.mailbox import Mailbox
+from local.inbox.server import InboxApp
 from local.redis import EmbeddedRedis
 from local.web import Server
 from shared import wiring
@@ -132,37 +135,58 @@ def site_client() -> Client:
     return Client(build(), use_cookies=False)
 
 
+class Town:
+    """The services outside, kept for the session; each test gets an empty inbox and a campus of its own."""
+
+    def __init__(self) -> None:
+        self.inbox = Inbox()
+        self.renew()
+        self.campus_server = Server(lambda request: self.campus(request))
+
+    def renew(self) -> None:
+        """Everything as on the first day."""
+        self.inbox.app = InboxApp(KEY, Mailbox(), Limits(100_000))
+        self.inbox.requests.clear()
+        self.campus = CampusApp(Campus(TERM, timelines(), VirtualClock(int(time.time() * 1000))), "scraper-token")
+
+
+@pytest.fixture(scope="session")
+def town() -> Iterator[Town]:
+    """Campus and inbox, over HTTP."""
+    one = Town()
+    with one.campus_server, one.inbox.server:
+        yield one
+
+
 @pytest.fixture
 def site(
-    postgres_url: str, postgres: psycopg.Connection[Any], site_redis: EmbeddedRedis, site_client: Client
+    postgres_url: str, postgres: psycopg.Connection[Any], site_redis: EmbeddedRedis, site_client: Client, town: Town
 ) -> Iterator[Site]:
     """Everything fresh, with twenty full sections."""
     site_redis.flush()
-    campus = CampusApp(Campus(TERM, timelines(), VirtualClock(int(time.time() * 1000))), "scraper-token")
-    inbox = Inbox()
-    with Server(campus) as campus_server, inbox.server as inbox_server:
-        environment = {
-            "DATABASE_URL": postgres_url,
-            "REDIS_URL": site_redis.url,
-            "SUPABASE_URL": PROJECT,
-            "SUPABASE_SERVICE_ROLE_KEY": "service-role-key",
-            "DATABASE_TRANSPORT": "postgres",
-            "SUPABASE_JWT_SECRET": JWT_SECRET,
-            "SCRAPER_URL": campus_server.url,
-            "SCRAPER_SECRET_TOKEN": "scraper-token",
-            "CRON_SECRET": SECRET,
-            "UNSUBSCRIBE_SIGNING_SECRET": "unsubscribe-secret",
-            "SITE_URL": SITE,
-            "RESEND_API_KEY": KEY,
-            "RESEND_API_URL": inbox_server.url,
-            "RESEND_WEBHOOK_SECRET": WEBHOOK_SECRET,
-            "NOTIFICATION_FROM_EMAIL": "PickMyClass <hello@example.edu>",
-        }
-        parts = Wiring(load(environment, None))
-        wiring.use(parts)
-        one = Site(site_client, parts, World(postgres), campus, inbox, site_redis, environment)
-        yield one
-        wiring.use(None)
-        one.parts.close()
-        campus.stop()
-        inbox.app.stop()
+    town.renew()
+    environment = {
+        "DATABASE_URL": postgres_url,
+        "REDIS_URL": site_redis.url,
+        "SUPABASE_URL": PROJECT,
+        "SUPABASE_SERVICE_ROLE_KEY": "service-role-key",
+        "DATABASE_TRANSPORT": "postgres",
+        "SUPABASE_JWT_SECRET": JWT_SECRET,
+        "SCRAPER_URL": town.campus_server.url,
+        "SCRAPER_SECRET_TOKEN": "scraper-token",
+        "CRON_SECRET": SECRET,
+        "UNSUBSCRIBE_SIGNING_SECRET": "unsubscribe-secret",
+        "SITE_URL": SITE,
+        "RESEND_API_KEY": KEY,
+        "RESEND_API_URL": town.inbox.server.url,
+        "RESEND_WEBHOOK_SECRET": WEBHOOK_SECRET,
+        "NOTIFICATION_FROM_EMAIL": "PickMyClass <hello@example.edu>",
+    }
+    parts = Wiring(load(environment, None))
+    wiring.use(parts)
+    one = Site(site_client, parts, World(postgres), town.campus, town.inbox, site_redis, environment)
+    yield one
+    wiring.use(None)
+    one.parts.close()
+    town.campus.stop()
+    town.inbox.app.stop()

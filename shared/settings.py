@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -202,6 +202,12 @@ class Settings(BaseModel):
             return "supabase" if self.supabase_url else "postgres"
         return self.database_transport
 
+    def secrets(self) -> list[str]:
+        """The values that must never be seen: those of the fields that do not show themselves."""
+        hidden = [name for name, field in type(self).model_fields.items() if not field.repr]
+        values = [value for name in hidden if (value := getattr(self, name)) and "://" not in value]
+        return [part.strip() for value in values for part in value.split(",")]
+
     def missing(self) -> list[str]:
         """Names of the settings that production needs and that are not set, in the order of the documentation."""
         names = [name for name in _REQUIRED if getattr(self, name.lower()) is None]
@@ -237,6 +243,27 @@ def load(
     if settings is None or problems:
         raise SettingsError(problems)
     return settings
+
+
+@dataclass(frozen=True, slots=True)
+class Supervisor:
+    """What systemd told this process: where to report to, and the watchdog's interval in seconds. `None`: nothing."""
+
+    notify_socket: str | None = None
+    watchdog_seconds: float | None = None
+
+
+def take_supervisor(environ: MutableMapping[str, str] | None = None) -> Supervisor:
+    """Read what systemd told, and take it out of `environ` (default: the process's).
+
+    It is meant for us alone: gunicorn would report readiness before the functions are loaded, and a child that
+    finds the socket could speak for us. The interval of another process (WATCHDOG_PID) is not ours.
+    """
+    environ = os.environ if environ is None else environ
+    told = {name: environ.pop(name, "") for name in ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")}
+    ours = told["WATCHDOG_PID"] in ("", str(os.getpid()))
+    interval = int(told["WATCHDOG_USEC"]) / 1e6 if ours and told["WATCHDOG_USEC"].isdecimal() else None
+    return Supervisor(told["NOTIFY_SOCKET"] or None, interval)
 
 
 def names() -> list[str]:

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     import psycopg
     import psycopg_pool
-
     import supabase
 
 CALL_SECONDS = 15.0
@@ -181,9 +180,8 @@ class SupabaseDatabase(_Counted):
         sometimes closes a connection that it has just handed to another thread.
         """
         import httpx
-        from supabase.lib.client_options import SyncClientOptions
-
         from supabase import create_client
+        from supabase.lib.client_options import SyncClientOptions
 
         with self._lock:
             if self._client is None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.settings import ROOT, Settings, SettingsError, load, names
+from shared.settings import ROOT, Settings, SettingsError, Supervisor, load, names, take_supervisor
 
 GOOD = {
     "REDIS_URL": "redis://localhost:6379",
@@ -132,3 +132,14 @@ def test_the_example_file_lists_every_setting_with_its_comment_and_default() -> 
         field = Settings.model_fields[name.lower()]
         if field.default is not None:
             assert value == str(field.default), name
+
+
+def test_what_systemd_told_is_taken_out_of_the_environment() -> None:
+    environ = {"NOTIFY_SOCKET": "/run/notify", "WATCHDOG_USEC": "90000000", "PATH": "/bin"}
+    assert take_supervisor(environ) == Supervisor("/run/notify", 90.0)
+    assert environ == {"PATH": "/bin"}
+    assert take_supervisor(environ) == Supervisor()
+
+
+def test_a_watchdog_of_another_process_is_not_ours() -> None:
+    assert take_supervisor({"WATCHDOG_USEC": "90000000", "WATCHDOG_PID": "1"}).watchdog_seconds is None

@@ -6,14 +6,19 @@ framework's command line; only the path decides here, and it is compared as it i
 
 from __future__ import annotations
 
+import faulthandler
 import logging
+import os
+import signal
 import sys
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, NoReturn
 
 import functions_framework
 from flask import Request, Response
-from gunicorn.app.base import BaseApplication
+from gunicorn.config import Config
+from gunicorn.sock import create_sockets
+from gunicorn.workers.gthread import ThreadWorker
 
 from shared.settings import Settings
 from shared.web.doors import door
@@ -70,35 +75,58 @@ def _nowhere(environ: WSGIEnvironment, start_response: StartResponse) -> Iterabl
     return _not_found(Request(environ))(environ, start_response)
 
 
-class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
-    """Gunicorn with our settings instead of a configuration file."""
+class _Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
+    """Gunicorn's threaded worker as the only process, without the master that would fork and watch it.
 
-    def __init__(self, settings: Settings, ready: Callable[[str], None]) -> None:
-        self._settings, self._ready = settings, ready
-        super().__init__()
+    The master costs a third of this process's memory again. What it does is done by others here: systemd starts the
+    service anew when it has ended and kills it when it hangs (`Restart=`, `WatchdogSec=`).
+    """
 
-    def load_config(self) -> None:
-        options = {
-            "bind": f"{self._settings.host}:{self._settings.port}",
-            "workers": 1,
-            "threads": THREADS,
-            "worker_class": "gthread",
-            "timeout": 60,
-            "graceful_timeout": GRACEFUL_SECONDS,
-            "control_socket_disable": True,
-            "accesslog": None,
-            "errorlog": "-",
-            "loglevel": "warning",
-            "worker_tmp_dir": None,
-            "when_ready": lambda _server: self._ready(f"http://{self._settings.host}:{self._settings.port}"),
-        }
-        for name, value in options.items():
-            self.cfg.set(name, value)
+    def is_parent_alive(self) -> bool:
+        """Whoever started us may leave: a shell, `nohup`."""
+        return True
 
-    def load(self) -> WSGIApplication:
+    def init_signals(self) -> None:
+        """Ctrl-C ends in good order too, and the watchdog's SIGABRT shows where every thread hangs."""
+        super().init_signals()
+        signal.signal(signal.SIGINT, self.handle_exit)
+        if faulthandler.is_enabled():
+            faulthandler.disable()
+            faulthandler.enable()
+
+
+class _Application:
+    """What the worker wants to know of the application."""
+
+    def wsgi(self) -> WSGIApplication:
+        """The WSGI application, built when the port is held already."""
         return build()
 
 
-def serve(settings: Settings) -> None:
-    """Serve until SIGTERM, then finish what is running and leave within 30 s."""
-    _Server(settings, lambda address: log.info("functions are served", extra={"address": address})).run()
+def _configuration(settings: Settings) -> Config:
+    options = {
+        "bind": f"{settings.host}:{settings.port}",
+        "threads": THREADS,
+        "worker_class": "gthread",
+        "graceful_timeout": GRACEFUL_SECONDS,
+        "accesslog": None,
+        "errorlog": "-",
+        "loglevel": "warning",
+        "post_worker_init": lambda _worker: log.info(
+            "functions are served", extra={"address": f"http://{settings.host}:{settings.port}"}
+        ),
+    }
+    configuration = Config()
+    for name, value in options.items():
+        configuration.set(name, value)
+    return configuration
+
+
+def serve(settings: Settings) -> NoReturn:
+    """Serve until SIGTERM, then finish what is running, within 28 s, and end this process with status 0."""
+    configuration = _configuration(settings)
+    logger = configuration.logger_class(configuration)
+    sockets = create_sockets(configuration, logger)
+    _Worker(0, os.getppid(), sockets, _Application(), configuration.timeout, configuration, logger).init_process()
+    logging.shutdown()
+    os._exit(0)  # not `sys.exit`, which would wait for requests that still hang

@@ -139,7 +139,15 @@ end
 if expected == '' and text ~= '' then redis.call('SADD', consumers, worker) end
 if lease_ms > 0 and text ~= '' then redis.call('SET', lease, '1', 'PX', lease_ms) end
 
--- 3. Settle what has ended.
+-- 3. Settle what has ended; new texts first, for a job may have been retried and have succeeded since.
+if #stored > 0 then
+  local pairs_to_set = {}
+  for i = 1, #stored, 2 do
+    pairs_to_set[#pairs_to_set + 1] = key_of(stored[i])
+    pairs_to_set[#pairs_to_set + 1] = stored[i + 1]
+  end
+  call_many('HSET', jobs, pairs_to_set)
+end
 if #acked > 0 then
   local keys = {}
   for i, entry in ipairs(acked) do keys[i] = key_of(entry) end
@@ -152,14 +160,6 @@ end
 for _, entry in ipairs(dropped) do -- expired: its key may be a newer job's by now
   local body = redis.call('HGET', jobs, key_of(entry))
   if body and id_in(body) == id_of(entry) then redis.call('HDEL', jobs, key_of(entry)) end
-end
-if #stored > 0 then
-  local pairs_to_set = {}
-  for i = 1, #stored, 2 do
-    pairs_to_set[#pairs_to_set + 1] = key_of(stored[i])
-    pairs_to_set[#pairs_to_set + 1] = stored[i + 1]
-  end
-  call_many('HSET', jobs, pairs_to_set)
 end
 call_many('RPUSH', waiting, front)
 call_many('LPUSH', waiting, back)

@@ -15,9 +15,9 @@ from huey import signals
 from huey.consumer import BaseProcess, Consumer, ConsumerStopped, Worker
 from huey.exceptions import HueyException
 
+from shared.controls import Control, Turn
 from shared.core.backoff import retry_delay
 from shared.core.jobs import Delivery, GiveUp, Park, Pause, RetryLater, set_current_delivery
-from shared.controls import Control, Turn
 from shared.stores.dead_letters import letter_for
 from shared.stores.queue.fetcher import Fetcher
 from shared.stores.redis import RedisError

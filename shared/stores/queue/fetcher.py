@@ -19,8 +19,8 @@ from shared.stores.queue.storage import MAX_BATCH, QueueStorage, Taken, Wish
 from shared.stores.redis import RedisError
 
 _FLUSH_AFTER = 1.0  # seconds that finished jobs wait for others when no exchange is due anyway
-_PEEK_EVERY = 32  # silent doorbells; whoever loses a ring makes up for it, so this is a last resort
-_LONGEST_NAP = 60.0
+_PEEK_EVERY = 72  # silent doorbells; whoever loses a ring makes up for it, so this is a last resort
+_LONGEST_NAP = 30.0  # everyone looks again after that, whoever forgot to wake them
 
 
 class Fetcher:
@@ -56,7 +56,7 @@ class Fetcher:
         while True:
             with self.lock:
                 while not self.stopping and not self._can_start():
-                    self._startable.wait()
+                    self._startable.wait(_LONGEST_NAP)
                 if self.stopping:
                     return None
                 if self.holdings.ready[0].entry in self.holdings.marked:
@@ -137,7 +137,7 @@ class Fetcher:
         """One turn of the fetcher: wait until jobs are wanted, then take some or listen for the doorbell."""
         with self.lock:
             while not self.stopping and not self._wants_jobs():
-                self._wanted.wait()
+                self._wanted.wait(_LONGEST_NAP)
             if self.stopping:
                 return
             listens = self.left == 0 or time.monotonic() < self._ask_at
@@ -265,6 +265,8 @@ class Fetcher:
                     self._wake()
                 if wish.jobs:
                     self._accept(taken)
+                elif self._wants_jobs():
+                    self._wanted.notify()
 
     def _wish(self, flows: bool) -> Wish:
         held = self.holdings

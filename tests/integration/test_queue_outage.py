@@ -1,0 +1,282 @@
+"""Redis emptied, restarted, gone for a while, or gone between a write and its answer."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+
+import pytest
+
+from local.redis import EmbeddedRedis
+from shared.core.jobs import Job, RetryLater
+from shared.stores.redis import RedisError, connect_redis
+from tests.support.redis import NOW, Workplace, wait_until
+
+pytestmark = pytest.mark.real_redis
+
+Places = Callable[..., Workplace]
+
+
+def jobs(*keys: str) -> list[Job]:
+    return [Job("work", key, {"key": key}) for key in keys]
+
+
+@pytest.fixture
+def server() -> Iterator[EmbeddedRedis]:
+    """A server of the test's own, whose data survive a restart."""
+    with EmbeddedRedis(appendonly=True) as own:
+        yield own
+
+
+class Gate:
+    """Jobs that wait until they may end."""
+
+    def __init__(self, place: Workplace, *keys: str) -> None:
+        self.event = threading.Event()
+        for key in keys:
+            place.rules[key] = lambda: None if self.event.wait(20) else None
+
+    def open(self) -> None:
+        self.event.set()
+
+
+def test_an_emptied_redis_is_no_error_and_jobs_in_hand_finish(redis_url: str, queue_on: Places) -> None:
+    place = queue_on(redis_url)
+    keys = [f"k{number}" for number in range(20)]
+    gate = Gate(place, *keys[:4])
+    place.huey.push(jobs(*keys), NOW)
+    place.consume()
+    place.wait_for_runs(4)
+    with connect_redis(redis_url) as client:
+        client.flushall()
+        gate.open()
+        place.wait_for_runs(4)
+        place.wait_until_settled()
+        place.huey.push(jobs("later"), NOW)
+        wait_until(lambda: "later" in place.runs)
+        place.wait_until_settled()
+        assert client.hlen(place.huey.storage.jobs) == 0
+    assert len(place.runs) == 11, "four were running, six in hand; ten waited and are for the rescue to find"
+    assert len(set(place.runs)) == 11, "nothing ran twice"
+    assert place.huey.dead_letters.list() == []
+
+
+def test_a_late_acknowledgement_does_not_touch_the_same_jobs_successor(redis_url: str, queue_on: Places) -> None:
+    place = queue_on(redis_url)
+    gate = Gate(place, "a")
+    place.huey.push(jobs("a"), NOW)
+    consumer = place.consume(workers=1)
+    place.wait_for_runs(1)
+    with connect_redis(redis_url) as client:
+        client.flushall()
+        assert place.huey.push(jobs("a"), NOW).enqueued == 1
+        gate.open()
+        place.wait_for_runs(2)
+        wait_until(lambda: not consumer.fetcher.holdings)
+        place.wait_until_settled()
+    assert place.runs == ["a", "a"]
+
+
+def test_a_retry_outlives_an_emptied_redis(redis_url: str, queue_on: Places) -> None:
+    place = queue_on(redis_url)
+    failed = threading.Event()
+
+    def fail_once() -> None:
+        if not failed.is_set():
+            failed.set()
+            raise RetryLater(0.5, "not yet")
+
+    place.rules["a"] = fail_once
+    place.huey.push(jobs("a"), NOW)
+    place.consume()
+    wait_until(lambda: place.huey.counts().delayed == 1)
+    with connect_redis(redis_url) as client:
+        client.flushall()
+    place.wait_for_runs(2)
+    place.wait_until_settled()
+    assert place.runs == ["a", "a"]
+
+
+def test_an_outage_while_jobs_run_loses_nothing(server: EmbeddedRedis, queue_on: Places) -> None:
+    place = queue_on(server.url)
+    keys = [f"k{number}" for number in range(40)]
+    gate = Gate(place, *keys[:4])
+    place.rules["k3"] = _fail_first(gate)
+    place.huey.push(jobs(*keys), NOW)
+    consumer = place.consume()
+    place.wait_for_runs(4)
+    server.kill()
+    gate.open()
+    wait_until(lambda: not consumer.snapshot().running)
+    wait_until(lambda: not consumer.snapshot().redis_connected)
+    begun = len(place.runs)
+    with pytest.raises(RedisError):
+        place.huey.push(jobs("pushed-in-vain"), NOW)
+    server.start()
+    wait_until(lambda: set(place.runs) == set(keys), 20)
+    place.wait_until_settled()
+    assert begun <= 8, "nothing was begun blindly"
+    assert place.runs.count("k3") == 2, "the failed attempt was kept for its retry"
+    assert all(place.runs.count(key) == 1 for key in keys if key != "k3")
+
+
+def _fail_first(gate: Gate) -> Callable[[], None]:
+    runs: list[None] = []
+
+    def rule() -> None:
+        gate.event.wait(20)
+        runs.append(None)
+        if len(runs) == 1:
+            raise RetryLater(0.01, "scraper failed")
+
+    return rule
+
+
+def test_an_idle_consumer_notices_a_lost_redis_and_finds_it_again(server: EmbeddedRedis, queue_on: Places) -> None:
+    place = queue_on(server.url)
+    consumer = place.consume()
+    wait_until(lambda: consumer.fetcher.left == 0)
+    server.kill()
+    wait_until(lambda: not consumer.snapshot().redis_connected)
+    server.start()
+    wait_until(lambda: consumer.snapshot().redis_connected, 20)
+    place.huey.push(jobs("a"), NOW)
+    place.wait_for_runs(1)
+
+
+def test_a_consumer_that_starts_before_redis_waits_for_it(server: EmbeddedRedis, queue_on: Places) -> None:
+    server.kill()
+    place = queue_on(server.url)
+    consumer = place.consume()
+    wait_until(lambda: not consumer.snapshot().redis_connected)
+    server.start()
+    place.huey.push(jobs("a"), NOW)
+    place.wait_for_runs(1, 20)
+
+
+def test_a_stop_during_an_outage_is_not_held_up(server: EmbeddedRedis, queue_on: Places) -> None:
+    place = queue_on(server.url)
+    gate = Gate(place, "a")
+    place.huey.push(jobs("a", "b"), NOW)
+    consumer = place.consume(workers=1)
+    place.wait_for_runs(1)
+    server.kill()
+    gate.open()
+    place.stop(consumer)
+    assert not consumer.left_cleanly, "the jobs stay leased, for a take-over"
+    server.start()
+    wait_until(lambda: place.huey.take_over("one") is not None, 20)
+    second = queue_on(server.url)
+    second.consume("two")
+    wait_until(lambda: "b" in second.runs)
+
+
+class Proxy:
+    """A wire to Redis that can be cut after the server did its work, before the answer arrives."""
+
+    def __init__(self, port: int) -> None:
+        self.cut_after: bytes | None = None
+        self.cuts = 0
+        self._port = port
+        self._ends: list[socket.socket] = []
+        self._threads: list[threading.Thread] = []
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        self._start(self._serve)
+
+    def close(self) -> None:
+        """Cut every wire, and wait until all is quiet."""
+        for end in [self._listener, *self._ends]:
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+        for thread in self._threads:
+            thread.join(5)
+        for end in [self._listener, *self._ends]:
+            end.close()
+
+    def _start(self, target: Callable[..., None], *arguments: object) -> None:
+        thread = threading.Thread(target=target, args=arguments, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _serve(self) -> None:
+        with suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                server = socket.create_connection(("127.0.0.1", self._port))
+                self._ends += [client, server]
+                cut = threading.Event()
+                self._start(self._forth, client, server, cut)
+                self._start(self._back, client, server, cut)
+
+    def _forth(self, client: socket.socket, server: socket.socket, cut: threading.Event) -> None:
+        with suppress(OSError):
+            while data := client.recv(1 << 20):
+                if self.cut_after and self.cut_after in data:
+                    self.cut_after = None
+                    self.cuts += 1
+                    cut.set()
+                server.sendall(data)
+        with suppress(OSError):
+            server.shutdown(socket.SHUT_RDWR)
+
+    def _back(self, client: socket.socket, server: socket.socket, cut: threading.Event) -> None:
+        with suppress(OSError):
+            while data := server.recv(1 << 20):
+                if cut.is_set():
+                    break
+                client.sendall(data)
+        with suppress(OSError):
+            client.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.fixture
+def proxy(redis_server: EmbeddedRedis, redis_url: str) -> Iterator[Proxy]:
+    wire = Proxy(redis_server.port)
+    yield wire
+    wire.close()
+
+
+def test_jobs_whose_take_was_never_answered_are_taken_again(redis_url: str, queue_on: Places, proxy: Proxy) -> None:
+    door = queue_on(redis_url)
+    place = queue_on(redis_url.replace(redis_url.rsplit(":", 1)[1].split("/")[0], str(proxy.port)))
+    consumer = place.consume()
+    wait_until(lambda: consumer.fetcher.left == 0)
+    keys = [f"k{number}" for number in range(30)]
+    proxy.cut_after = b":lease:one"  # only the take script is told the lease
+    door.huey.push(jobs(*keys), NOW)
+    place.wait_for_runs(30, 20)
+    place.wait_until_settled()
+    assert proxy.cuts == 1
+    assert sorted(place.runs) == sorted(keys), "each once"
+    assert door.huey.storage.client.hlen(door.huey.storage.jobs) == 0
+
+
+def test_an_acknowledgement_that_was_never_answered_is_no_second_run(
+    redis_url: str, queue_on: Places, proxy: Proxy
+) -> None:
+    door = queue_on(redis_url)
+    place = queue_on(redis_url.replace(redis_url.rsplit(":", 1)[1].split("/")[0], str(proxy.port)))
+    gate = Gate(place, "a")
+    consumer = place.consume(workers=1)
+    door.huey.push(jobs("a"), NOW)
+    place.wait_for_runs(1)
+    proxy.cut_after = b":lease:one"
+    gate.open()
+    wait_until(lambda: proxy.cuts == 1)
+    wait_until(lambda: not consumer.fetcher.holdings and consumer.fetcher.lease.connected)
+    assert door.huey.push(jobs("a"), NOW).enqueued == 1, "it was acknowledged"
+    place.wait_for_runs(2)
+    place.wait_until_settled()
+    assert place.runs == ["a", "a"]
+
+
+def test_a_push_that_was_never_answered_can_be_repeated(redis_url: str, queue_on: Places, proxy: Proxy) -> None:
+    place = queue_on(redis_url.replace(redis_url.rsplit(":", 1)[1].split("/")[0], str(proxy.port)))
+    proxy.cut_after = b":doorbell"
+    with pytest.raises(RedisError):
+        place.huey.push(jobs("a", "b"), NOW)
+    result = place.huey.push(jobs("a", "b", "c"), NOW)
+    assert (result.enqueued, result.already_queued) == (1, 2)

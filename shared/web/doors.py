@@ -23,6 +23,7 @@ from werkzeug.exceptions import RequestEntityTooLarge
 
 from shared.logs import bind
 from shared.settings import SettingsError
+from shared.stores.database import DatabaseError
 from shared.web.replies import ReplyError, failure, invalid_input, reply
 
 log = logging.getLogger(__name__)
@@ -86,6 +87,9 @@ def _answer(function: Function, request: Request, allowed: list[str]) -> Respons
     except SettingsError as error:
         log.error("settings are wrong", extra={"problems": [str(problem) for problem in error.problems]})
         return reply({"success": False, "error": "Server configuration error"}, 500)
+    except DatabaseError as error:
+        log.error("database failed", extra={"error": str(error)})
+        return reply({"success": False, "error": "Database unavailable or failing; try again"}, 500)
     except Exception:
         log.exception("unhandled error")
         return reply({"success": False, "error": "Internal error"}, 500)

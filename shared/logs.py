@@ -1,7 +1,8 @@
 """Logs: JSON lines for machines, readable lines for people; one id joins tick, check, mail and request.
 
 `bind(tick_id=…, term=…, class_nbr=…)` puts words on every line of the current thread's piece of work.
-Addresses never appear: `fingerprint` gives a keyed hash, the same for the same person on every line.
+Addresses never appear: `fingerprint` gives a keyed hash, the same for the same person on every line. Secrets do not
+either: what the settings know as one is blotted out, wherever in a line it stands, and so are passwords in URLs.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import hmac
 import logging
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -20,7 +21,10 @@ from pythonjsonlogger.json import JsonFormatter
 
 _context: ContextVar[dict[str, Any] | None] = ContextVar("log_context", default=None)
 _ADDRESS = re.compile(r"[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+\.[A-Za-z]{2,}")
+_PASSWORD = re.compile(r"(?<=://)[^/\s@]*@")
+_SHORTEST_SECRET = 6  # a shorter one would blot out ordinary words
 _key = b"not configured"
+_secrets: re.Pattern[str] | None = None
 
 
 @contextmanager
@@ -38,10 +42,15 @@ def fingerprint(address: str) -> str:
     return hmac.new(_key, address.strip().casefold().encode(), hashlib.sha256).hexdigest()[:12]
 
 
-def configure(*, level: str, form: str, key: str) -> None:
-    """Send the project's logs to standard error. `form` is json, text or auto; `key` keys the fingerprints."""
-    global _key
+def configure(*, level: str, form: str, key: str, secrets: Iterable[str] = ()) -> None:
+    """Send the project's logs to standard error.
+
+    `form` is json, text or auto; `key` keys the fingerprints; `secrets` are never to be seen.
+    """
+    global _key, _secrets
     _key = key.encode()
+    known = sorted({re.escape(secret) for secret in secrets if len(secret) >= _SHORTEST_SECRET}, key=len, reverse=True)
+    _secrets = re.compile("|".join(known)) if known else None
     if form == "auto":
         form = "text" if sys.stderr.isatty() else "json"
     handler = logging.StreamHandler()
@@ -54,14 +63,20 @@ def configure(*, level: str, form: str, key: str) -> None:
         logging.getLogger(noisy).setLevel(max(logging.WARNING, root.level))
 
 
+def clean(line: str) -> str:
+    """A line without addresses and secrets, whoever wrote them: a message, an extra, or a traceback."""
+    if _secrets is not None:
+        line = _secrets.sub("***", line)
+    if "@" in line:
+        line = _ADDRESS.sub(lambda found: f"<{fingerprint(found[0])}>", _PASSWORD.sub("***@", line))
+    return line
+
+
 class _Words(logging.Filter):
-    """Attach the bound words to the record, and take out any address that slipped into a message."""
+    """Attach the bound words to the record."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         record.words = _context.get() or {}
-        message = record.getMessage()
-        if "@" in message:
-            record.msg, record.args = _ADDRESS.sub(lambda found: f"<{fingerprint(found[0])}>", message), None
         return True
 
 
@@ -85,7 +100,11 @@ class _Json(JsonFormatter):
 
     def add_fields(self, log_data: dict[str, Any], record: logging.LogRecord, message_dict: dict[str, Any]) -> None:
         super().add_fields(log_data, record, message_dict)
-        log_data.update(log_data.pop("words", {}))
+        bound = log_data.pop("words", {})
+        log_data.update({name: word for name, word in bound.items() if name not in log_data})  # the line knows better
+
+    def format(self, record: logging.LogRecord) -> str:
+        return clean(super().format(record))
 
 
 class _Text(logging.Formatter):
@@ -96,4 +115,4 @@ class _Text(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         words = {**getattr(record, "words", {}), **_plain_extras(record)}
-        return super().format(record) + "".join(f"  {name}={word}" for name, word in words.items())
+        return clean(super().format(record) + "".join(f"  {name}={word}" for name, word in words.items()))

@@ -189,7 +189,12 @@ def wiring(*, clock: Callable[[], datetime] = now, durations: Durations | None =
     with _making:
         if _wiring is None:
             settings = load()
-            logs.configure(level=settings.log_level, form=settings.log_format, key=settings.cron_secret or "")
+            logs.configure(
+                level=settings.log_level,
+                form=settings.log_format,
+                key=settings.cron_secret or "",
+                secrets=settings.secrets(),
+            )
             _wiring = Wiring(settings, clock=clock, durations=durations)
         return _wiring
 

@@ -89,7 +89,8 @@ def command(function: Command) -> Command:
 def open_parts() -> Wiring:
     """The process's parts; what they log below a warning is not for an operator's terminal."""
     parts = wiring()
-    logs.configure(level="WARNING", form="auto", key=parts.settings.cron_secret or "")
+    settings = parts.settings
+    logs.configure(level="WARNING", form="auto", key=settings.cron_secret or "", secrets=settings.secrets())
     return parts
 
 

@@ -113,7 +113,7 @@ class Stack:
             tell("Postgres, Redis, campus and inbox")
             postgres, redis = pool.submit(self._start_postgres), pool.submit(self.redis.start)
             campus = self._part(
-                "campus", ["-m", "local.campus", *self._campus_arguments, "--token", self.scraper_token]
+                "campus", ["-m", "local.campus", *self._campus_arguments, f"--token={self.scraper_token}"]
             )
             inbox = self._part("inbox", ["-m", "local.inbox", "--rate", str(_UNLIMITED), "--key", self.resend_key])
             postgres.result()

@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import click
 
 from shared.settings import ROOT, Settings, SettingsError, load
+
+F = TypeVar("F", bound=Callable[..., object])
 
 PASS_ON = {"ignore_unknown_options": True, "help_option_names": []}
 
@@ -56,12 +60,32 @@ def up(local: bool) -> None:
     sys.exit(run_both())
 
 
+def rehearsal(command: F) -> F:
+    """The options with which `chaos` starts the product's processes; docs/reliability.md explains them."""
+    speed = click.option("--speed", type=click.FloatRange(1), default=1.0, hidden=True)
+    file = click.Path(exists=True, dir_okay=False, path_type=Path)
+    return speed(click.option("--clock", type=file, hidden=True)(command))
+
+
+def rehearse(speed: float, clock: Path | None) -> None:
+    """Let this process wait `speed` times as short and tell the time by `clock`, if a chaos run started it."""
+    if speed == 1 and clock is None:
+        return
+    from chaos.clock import ShiftedClock
+    from shared.core.durations import Durations
+    from shared.wiring import now, wiring
+
+    wiring(clock=ShiftedClock(clock) if clock else now, durations=Durations().divided_by(speed))
+
+
 @commands.command()
-def functions() -> None:
+@rehearsal
+def functions(speed: float, clock: Path | None) -> None:
     """Serve the HTTP functions on HOST:PORT."""
     from shared.web.host import serve
 
     settings = settings_or_exit(complete=False)
+    rehearse(speed, clock)
     if settings.missing():
         click.echo(f"Not set: {', '.join(settings.missing())}. What needs them answers with an error.", err=True)
     serve(settings)
@@ -87,9 +111,11 @@ def function(name: str, port: int) -> None:
 
 @commands.command()
 @click.option("--replay", is_flag=True, help="Only work on what is queued: ticks, rescue and mail are another's.")
-def consumer(replay: bool) -> None:
+@rehearsal
+def consumer(replay: bool, speed: float, clock: Path | None) -> None:
     """Run the Huey consumer: worker threads, scheduler, rescue and mailer."""
     settings_or_exit(complete=True)
+    rehearse(speed, clock)
     from huey_app import run_consumer
 
     run_consumer(replay=replay)
@@ -123,6 +149,19 @@ def ops(words: tuple[str, ...]) -> None:
     from shared.ops.cli import ops as group
 
     group(args=list(words), prog_name="run.sh ops")
+
+
+@commands.command()
+@click.option("--seed", type=int, help="Which faults, campus and students; default: one by chance, printed.")
+@click.option("--minutes", type=click.FloatRange(0.1, 600), default=1.0, show_default=True, help="How long, each seed.")
+@click.option("--tape", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="A recorded campus.")
+@click.option("--seeds", type=click.IntRange(1, 10_000), default=1, show_default=True, help="How many, one by one.")
+@click.option("--keep", type=click.Path(file_okay=False, path_type=Path), help="Keep the logs of failed runs here.")
+def chaos(seed: int | None, minutes: float, tape: Path | None, seeds: int, keep: Path | None) -> None:
+    """Kill, stop, empty and break everything while a campus is played; then compare every email."""
+    from chaos.command import run_chaos
+
+    sys.exit(run_chaos(seed=seed, minutes=minutes, tape=tape, seeds=seeds, keep=keep))
 
 
 @commands.command(context_settings=PASS_ON)

@@ -88,6 +88,7 @@ class Health:
         self._probes = Probes()
         self._keeping = threading.Lock()
         self._kept: tuple[float, Report] | None = None
+        self._keeping_ready = threading.Lock()
         self._kept_ready: tuple[float, Readiness] | None = None
 
     def full(self, *, history: bool = False) -> Report:
@@ -108,7 +109,7 @@ class Health:
 
     def summary(self) -> Report:
         """What anyone may know, at most a minute old. Costs no Redis command, and one of Postgres a minute."""
-        with self._keeping:
+        with self._keeping_ready:
             if self._kept is None or self._timer() - self._kept[0] >= SUMMARY_SECONDS:
                 began = self._timer()
                 database = self._probes.ask({"database": self._read_figures})["database"]
@@ -118,7 +119,7 @@ class Health:
 
     def ready(self) -> Readiness:
         """Ask database and Redis. A good answer is kept for ten seconds, so that anyone may ask often."""
-        with self._keeping:
+        with self._keeping_ready:
             if self._kept_ready and self._timer() - self._kept_ready[0] < READY_SECONDS:
                 return self._kept_ready[1]
         parts = self.parts
@@ -129,7 +130,7 @@ class Health:
             }
         )
         answer = Readiness(not answers["ready"].failed, not answers["redis"].failed)
-        with self._keeping:
+        with self._keeping_ready:
             self._kept_ready = (self._timer(), answer) if answer.ready else None
         return answer
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta, tzinfo
+from typing import Any
 
 _log = logging.getLogger(__name__)
 _LOOK_AHEAD_MINUTES = 366 * 24 * 60
@@ -43,6 +44,15 @@ class Control:
     stops_last: bool = False
     woken: threading.Event = field(default_factory=threading.Event)
     stop: threading.Event = field(default_factory=threading.Event)
+
+    @classmethod
+    def periodic(cls, task_class: Any, timezone: tzinfo) -> Control:
+        """A periodic task of Huey's: its body is called with a `Turn`."""
+
+        def run(turn: Turn) -> None:
+            task_class((turn,)).execute()
+
+        return cls(task_class.__name__, run, is_due=task_class().validate_datetime, timezone=timezone)
 
     def fresh(self) -> Control:
         """The same function for another consumer of this process."""

@@ -12,10 +12,13 @@ from __future__ import annotations
 import heapq
 import itertools
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
 from shared.core.jobs import Delivery
+
+FLUSH_AFTER = 1.0
+"""Seconds that finished jobs wait for others when no round trip is due anyway."""
 
 
 @dataclass(slots=True)
@@ -49,6 +52,15 @@ class Settlement:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a job ended: `settle` tells the holdings; then nothing is started or taken for `hold_for` seconds."""
+
+    settle: Callable[[Holdings], None]
+    hold_for: float = 0.0
+    succeeded: bool = False
+
+
 class Holdings:
     """The jobs of a consumer with `workers` threads."""
 
@@ -59,6 +71,8 @@ class Holdings:
         """Entries that Redis knows as possibly running; among the ready ones, those that may start."""
         self.running: dict[str, Delivery] = {}
         self.settled = Settlement()
+        self.ended_at = 0.0
+        """When a job ended last, in seconds of the clock that `should_flush` is told."""
         self._disowned: set[str] = set()
         self._delayed: list[tuple[int, int, Delivery]] = []
         self._order = itertools.count()
@@ -153,7 +167,7 @@ class Holdings:
     def park(self, job: Delivery) -> None:
         """It could not be tried: back to the front of the queue."""
         if self._finish(job):
-            self.settled.front.append(job)
+            self.settled.front.append(replace(job, permit=None))
 
     def bury(self, job: Delivery, letter: str) -> None:
         """It was given up; `letter` goes to the dead letters."""
@@ -170,6 +184,14 @@ class Holdings:
 
     def _delay(self, job: Delivery) -> None:
         heapq.heappush(self._delayed, (job.due, next(self._order), job))
+
+    def should_flush(self, now: float, *, take_is_near: bool) -> bool:
+        """Whether what has ended should be written now, rather than with the next take. `now` is in seconds."""
+        if self.settled.is_urgent:
+            return True
+        if not self.settled or self.ready:
+            return False
+        return now >= self.ended_at + FLUSH_AFTER or not (self.running or take_is_near)
 
     def next_due(self) -> int | None:
         """When the next delayed job is due, in epoch milliseconds."""

@@ -142,6 +142,25 @@ class Delivery:
         return 0 < self.expires <= (clock_ms if self.now is None else self.now)
 
 
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What a consumer knows of itself without asking anyone: for its beat, its watchdog and the health check.
+
+    `running` has key and age in seconds of each job; `waiting` is what Redis said last (None: it has changed since).
+    """
+
+    running: dict[str, float]
+    buffered: int
+    delayed: int
+    waiting: int | None
+    completed: int
+    failed: int
+    last_completed_at: float | None
+    threads_alive: bool
+    redis_connected: bool
+    stopping: bool
+
+
 class NotDoneError(Exception):
     """How a task tells the queue that it did not succeed. Anything else it raises counts as a failed attempt."""
 

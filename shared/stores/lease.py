@@ -14,16 +14,18 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from shared.core.holdings import Settlement
+from shared.core.holdings import FLUSH_AFTER, Holdings, Settlement
+from shared.core.intake import Taken, Wish
 from shared.core.jobs import Delivery
 from shared.stores.redis import RedisError
 
 if TYPE_CHECKING:
-    from shared.stores.queue.storage import QueueStorage, Taken, Wish
+    from shared.stores.queue.storage import QueueStorage
 
 _log = logging.getLogger(__name__)
 _UNSURE = "?"  # what the stored text never is: makes the script compare
 _LONGEST_BACKOFF = 5.0
+LONGEST_NAP = 30.0  # everyone looks again after that, whoever forgot to wake them
 
 
 class Lease:
@@ -49,6 +51,20 @@ class Lease:
     def has_homeless(self) -> bool:
         """Whether jobs that Redis had forgotten wait to be queued again."""
         return bool(self._homeless)
+
+    def until_chore(self, held: Holdings) -> float:
+        """Seconds until something is due whatever else happens: a reconnect, a sign of life, a flush, a delayed job."""
+        now = time.monotonic()
+        if not self.connected:
+            return self.reconnect_at - now
+        waits = [LONGEST_NAP]
+        if held.settled and not held.ready:
+            waits.append(held.ended_at + FLUSH_AFTER - now)
+        if held:
+            waits.append(self.renew_at - now)
+        if (due := held.next_due()) is not None:
+            waits.append((due - self._storage.clock()) / 1000)
+        return min(waits)
 
     def renew(self) -> None:
         """Give a sign of life."""

@@ -37,7 +37,7 @@ def one_tick(place: Workplace, client: redis.Redis, count: int) -> dict[str, int
 
     jobs = [Job("check", job.key, job.payload, NOW + 3_600_000) for job in sections(count)]
     consumer = place.consume()
-    wait_until(lambda: consumer.fetcher.left == 0)
+    wait_until(lambda: consumer.fetcher.intake.left == 0)
     warm_up = [Job("check", "warm-up", jobs[0].payload)]
     place.huey.lock.acquire("warm-up")
     place.huey.push(warm_up, NOW)
@@ -64,7 +64,7 @@ def test_a_check_stays_within_its_budget_all_inclusive(
 def test_an_idle_consumer_blocks_and_asks_nothing(redis_url: str, redis_client: redis.Redis, queue_on: Places) -> None:
     place = queue_on(redis_url, durations=Durations())
     consumer = place.consume()
-    wait_until(lambda: consumer.fetcher.left == 0 and not consumer.fetcher._doorbell._silent.is_set())
+    wait_until(lambda: consumer.fetcher.intake.left == 0 and not consumer.fetcher._doorbell._silent.is_set())
     wait_until(lambda: any(client["cmd"] == "blpop" for client in redis_client.client_list()))
     redis_client.config_resetstat()
     assert not threading.Event().wait(0.5)

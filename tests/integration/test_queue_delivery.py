@@ -251,7 +251,7 @@ def test_a_pause_holds_the_queued_jobs_of_every_consumer(any_redis_url: str, que
     wait_until(lambda: first.huey.counts().waiting == 1)
     second.consume("two")
     first.huey.push(jobs("b", "c"), NOW)
-    wait_until(lambda: second.consumers[0][0].fetcher._ask_at > 0)
+    wait_until(lambda: second.consumers[0][0].fetcher.intake.ask_at > 0)
     counts = first.huey.counts()
     assert (counts.waiting, counts.leased) == (3, 0)
     assert 590 < counts.paused_for <= 600

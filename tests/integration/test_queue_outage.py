@@ -137,7 +137,7 @@ def _fail_first(gate: Gate) -> Callable[[], None]:
 def test_an_idle_consumer_notices_a_lost_redis_and_finds_it_again(server: EmbeddedRedis, queue_on: Places) -> None:
     place = queue_on(server.url)
     consumer = place.consume()
-    wait_until(lambda: consumer.fetcher.left == 0)
+    wait_until(lambda: consumer.fetcher.intake.left == 0)
     server.kill()
     wait_until(lambda: not consumer.snapshot().redis_connected)
     server.start()
@@ -243,7 +243,7 @@ def test_jobs_whose_take_was_never_answered_are_taken_again(redis_url: str, queu
     door = queue_on(redis_url)
     place = queue_on(redis_url.replace(redis_url.rsplit(":", 1)[1].split("/")[0], str(proxy.port)))
     consumer = place.consume()
-    wait_until(lambda: consumer.fetcher.left == 0)
+    wait_until(lambda: consumer.fetcher.intake.left == 0)
     keys = [f"k{number}" for number in range(30)]
     proxy.cut_after = b":lease:one"  # only the take script is told the lease
     door.huey.push(jobs(*keys), NOW)

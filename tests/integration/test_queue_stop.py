@@ -152,7 +152,7 @@ def test_periodic_tasks_run_beside_the_queue_at_their_minute_of_their_timezone(
     @place.huey.periodic_task(crontab(minute="0,30"), name="tick")
     def tick(turn: Turn) -> None: ...
 
-    (control,) = [control for control in place.huey.create_consumer(worker_id="x").controls]
+    (control,) = place.huey.create_consumer(worker_id="x").controls
     assert control.next_due(datetime(2026, 11, 22, 12, 0, tzinfo=UTC)) == datetime(2026, 11, 22, 12, 30, tzinfo=UTC)
     assert control.next_due(datetime(2026, 11, 22, 12, 29, 59, tzinfo=UTC)) == datetime(
         2026, 11, 22, 12, 30, tzinfo=UTC

@@ -17,23 +17,28 @@ huey.create_consumer(workers=4, worker_id="web-1-7f3a").run()      # until SIGTE
 
 from __future__ import annotations
 
+import logging
+import random
 import time
 from collections.abc import Callable, Iterable
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from huey import Huey
-from huey.exceptions import ConfigurationError
+from huey import Huey, signals
+from huey.exceptions import ConfigurationError, HueyException
 from huey.registry import Registry
 
 from shared.controls import Control, Turn
+from shared.core.backoff import retry_delay
 from shared.core.durations import Durations
-from shared.core.jobs import GiveUp, Job, Park, Pause, PushResult, RetryLater, current_delivery
+from shared.core.holdings import Ending
+from shared.core.jobs import Delivery, GiveUp, Job, Park, Pause, PushResult, RetryLater, Snapshot, current_delivery
 from shared.stores.breaker import Breaker
-from shared.stores.dead_letters import DeadLetters
+from shared.stores.dead_letters import DeadLetters, letter_for
 from shared.stores.lock import Lock
-from shared.stores.queue.consumer import LeasedConsumer, Snapshot
+from shared.stores.queue.consumer import LeasedConsumer
 from shared.stores.queue.storage import Counts, QueueStorage
+from shared.stores.redis import RedisError
 
 __all__ = [
     "Counts",
@@ -48,6 +53,8 @@ __all__ = [
     "Turn",
     "current_delivery",
 ]
+
+_log = logging.getLogger(__name__)
 
 
 def wall_clock() -> int:
@@ -109,6 +116,61 @@ class LeasedHuey(Huey):  # type: ignore[misc]  # huey has no types
             raise ConfigurationError("a leased job takes keyword arguments only, no delay and no pipeline")
         job = Job(task.name, str(task.id), task.kwargs, urgent=bool(task.priority))
         self.push([job], self.storage.clock())
+
+    def execute(self, job: Delivery, timestamp: object = None) -> Ending:  # noqa: ARG002 (Huey's signature)
+        """Run one job; its ending is what it raised. Nothing it raises goes further, not even SystemExit."""
+        if not job.task:
+            return self._buried(job, "unreadable", "the message is not one of ours")
+        try:
+            task = self._registry.string_to_task(job.task)((), job.payload, id=job.id)
+        except HueyException:
+            return self._buried(job, "unknown task", f"no task is called {job.task[:100]!r}")
+        self._emit(signals.SIGNAL_EXECUTING, task)
+        try:
+            task.execute()
+        except Park:
+            return self._parked(job, max(self.breaker.last_seen.retry_after, self.durations.retry_base))
+        except Pause as pause:
+            self._share(pause)
+            return self._parked(job, pause.seconds)
+        except GiveUp as error:
+            self._emit(signals.SIGNAL_ERROR, task, error)
+            return self._buried(job, error.reason, error.error)
+        except RetryLater as error:
+            return self._retried(job, task, error)
+        except BaseException as error:
+            _log.exception("task %s failed", job.task, extra={"job_key": job.key})
+            base, cap = self.durations.retry_base, self.durations.retry_cap
+            delay = retry_delay(job.attempt, random.uniform, base=base, cap=cap)
+            return self._retried(job, task, RetryLater(delay, f"{type(error).__name__}: {error}"))
+        finally:
+            # A probe that told the breaker nothing gives its lease back, so that the next may try.
+            if job.permit:
+                self.breaker.return_permit(job.permit)
+        self._emit(signals.SIGNAL_COMPLETE, task)
+        return Ending(lambda held: held.acknowledge(job), succeeded=True)
+
+    def _retried(self, job: Delivery, task: Any, error: RetryLater) -> Ending:
+        if job.is_last_attempt:
+            self._emit(signals.SIGNAL_ERROR, task, error)
+            return self._buried(job, "attempts", error.error)
+        self._emit(signals.SIGNAL_RETRYING, task)
+        due = self.storage.clock() + round(error.delay * 1000)
+        return Ending(lambda held: held.retry(job, due))
+
+    def _parked(self, job: Delivery, seconds: float) -> Ending:
+        return Ending(lambda held: held.park(job), hold_for=seconds)
+
+    def _buried(self, job: Delivery, reason: str, error: str) -> Ending:
+        _log.error("job given up: %s", reason, extra={"job_key": job.key, "error": error})
+        letter = letter_for(job, reason, error, self.storage.clock())
+        return Ending(lambda held: held.bury(job, letter))
+
+    def _share(self, pause: Pause) -> None:
+        try:
+            self.storage.pause(pause.seconds)
+        except RedisError:
+            _log.warning("queue: the pause could not be shared")
 
     def counts(self) -> Counts:
         """How much there is; asks Redis about ten commands. Raises `RedisError`."""

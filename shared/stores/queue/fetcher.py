@@ -12,15 +12,12 @@ import time
 from collections.abc import Callable
 
 from shared.core.holdings import Holdings
+from shared.core.intake import Intake, Taken, Wish
 from shared.core.jobs import Delivery
 from shared.stores.breaker import Breaker, BreakerStatus
-from shared.stores.lease import Lease
-from shared.stores.queue.storage import MAX_BATCH, QueueStorage, Taken, Wish
+from shared.stores.lease import LONGEST_NAP, Lease
+from shared.stores.queue.storage import QueueStorage
 from shared.stores.redis import RedisError
-
-_FLUSH_AFTER = 1.0  # seconds that finished jobs wait for others when no exchange is due anyway
-_PEEK_EVERY = 72  # silent doorbells; whoever loses a ring makes up for it, so this is a last resort
-_LONGEST_NAP = 30.0  # everyone looks again after that, whoever forgot to wake them
 
 
 class Fetcher:
@@ -28,24 +25,17 @@ class Fetcher:
 
     def __init__(self, storage: QueueStorage, breaker: Breaker, *, workers: int, worker_id: str) -> None:
         self.holdings = Holdings(workers)
+        self.intake = Intake()
         self.lease = Lease(storage, worker_id)
         self.lock = threading.Lock()
         self.stopping = False
         self.finished = False
-        self.left: int | None = None  # how many wait in Redis; None when that is not known
         self._storage = storage
         self._breaker = breaker
         self._worker_id = worker_id
         self._startable = threading.Condition(self.lock)  # workers wait for jobs
         self._wanted = threading.Condition(self.lock)  # the fetcher waits until jobs are wanted
         self._chores = threading.Condition(self.lock)  # the keeper waits for something to do
-        self._gate_open = True
-        self._ask_at = 0.0  # when the breaker or a pause may let jobs through again
-        self._paused = False
-        self._waits_to_be_empty = False  # a job that must run alone is next
-        self._has_rung = False
-        self._silences = 0
-        self._ended_at = 0.0
         self._doorbell = storage.open_doorbell()
         breaker.on_change = self._observe
 
@@ -56,7 +46,7 @@ class Fetcher:
         while True:
             with self.lock:
                 while not self.stopping and not self._can_start():
-                    self._startable.wait(_LONGEST_NAP)
+                    self._startable.wait(LONGEST_NAP)
                 if self.stopping:
                     return None
                 if self.holdings.ready[0].entry in self.holdings.marked:
@@ -72,7 +62,7 @@ class Fetcher:
         """A job has ended, as `change` tells the holdings. `hold_for` seconds nothing is started or taken."""
         with self.lock:
             change(self.holdings)
-            self._ended_at = time.monotonic()
+            self.holdings.ended_at = time.monotonic()
             if hold_for:
                 self._close_gate(hold_for)
             held = self.holdings
@@ -88,8 +78,10 @@ class Fetcher:
     def pause(self, paused: bool) -> None:
         """Stop or go on taking jobs, by an operator's wish; what runs goes on."""
         with self.lock:
-            self._paused = paused
-            self.left = None
+            if paused == self.intake.is_paused:
+                return
+            self.intake.is_paused = paused
+            self.intake.left = None
             if paused:
                 self.holdings.give_back_ready()
             self._wake()
@@ -137,49 +129,40 @@ class Fetcher:
         """One turn of the fetcher: wait until jobs are wanted, then take some or listen for the doorbell."""
         with self.lock:
             while not self.stopping and not self._wants_jobs():
-                self._wanted.wait(_LONGEST_NAP)
+                self._wanted.wait(LONGEST_NAP)
             if self.stopping:
                 return
-            listens = self.left == 0 or time.monotonic() < self._ask_at
+            listens = self.intake.must_listen(time.monotonic())
         if listens:
             self._listen()
         else:
             self._exchange(None)
 
-    def _wants_jobs(self) -> bool:
-        held = self.holdings
-        if self._paused or not self.lease.connected:
-            return False
-        if held.is_alone or (self._waits_to_be_empty and held.can_run):
-            return False
-        return len(held.ready) <= held.workers
-
     def _listen(self) -> None:
         """Block until the doorbell rings, or until it is time to ask anyway."""
-        refused, longest = self._ask_at - time.monotonic(), self._storage.durations.doorbell
+        refused, longest = self.intake.ask_at - time.monotonic(), self._storage.durations.doorbell
         try:
             rang = self._doorbell.wait(min(refused, longest) if refused > 0 else longest)
         except (RedisError, OSError):
             with self.lock:
-                self.left = None
                 self.lease.lose()
                 self._chores.notify()
             return
         with self.lock:
-            self._silences += 1
-            if rang or refused > 0 or self._silences % _PEEK_EVERY == 0:
-                self.left, self._ask_at, self._has_rung, self._silences = None, 0.0, False, 0
+            self.intake.listened(rang=rang, in_vain=refused <= 0)
 
     # ---- the keeper
 
     def keep(self) -> None:
         """One turn of the keeper: wait until something is due, then do it."""
         with self.lock:
-            while not self.finished and (wait := self._until_chore()) > 0:
+            while not self.finished and (wait := self.lease.until_chore(self.holdings)) > 0:
+                if self.lease.connected and self._should_flush():
+                    break
                 self._chores.wait(wait)
             if self.finished:
                 return
-            may_start = self._gate_open and not self.stopping
+            may_start = self.intake.is_open and not self.stopping
             self._startable.notify(self.holdings.wake_due(self._storage.clock(), gate_open=may_start))
             flush, renew = self._should_flush(), bool(self.holdings) and self.lease.must_renew
         if flush:
@@ -187,32 +170,11 @@ class Fetcher:
         elif renew:
             self.lease.renew()
 
-    def _until_chore(self) -> float:
-        """Seconds until the keeper has something to do."""
-        now, held = time.monotonic(), self.holdings
-        if not self.lease.connected:
-            return self.lease.reconnect_at - now
-        if self._should_flush():
-            return 0.0
-        waits = [_LONGEST_NAP]
-        if held.settled and not held.ready:
-            waits.append(self._ended_at + _FLUSH_AFTER - now)
-        if held:
-            waits.append(self.lease.renew_at - now)
-        if (due := held.next_due()) is not None:
-            waits.append((due - self._storage.clock()) / 1000)
-        return min(waits)
-
     def _should_flush(self) -> bool:
-        """Whether what has ended should be written now, rather than with the next take."""
-        held = self.holdings
-        if not self.lease.connected or self.lease.has_homeless or held.settled.is_urgent:
+        if not self.lease.connected or self.lease.has_homeless:
             return True
-        if not held.settled or held.ready:
-            return False
-        if time.monotonic() >= self._ended_at + _FLUSH_AFTER:
-            return True
-        return not held.running and (self.left == 0 or not self._wants_jobs())
+        take_is_near = self._wants_jobs() and self.intake.left != 0
+        return self.holdings.should_flush(time.monotonic(), take_is_near=take_is_near)
 
     # ---- round trips
 
@@ -244,9 +206,9 @@ class Fetcher:
                 marked = held.marked
                 settled = held.take_settled()
                 if wish is None:
-                    # Only where jobs flow are marks made ahead: where they are slow, exactly the running ones are known.
+                    # Marks are made ahead only where jobs flow: of slow ones, exactly the running are known.
                     flows = len(settled.acked) >= held.workers
-                    wish = self._wish(flows)
+                    wish = self.intake.wish(held, flows=flows)
                     marked = held.with_more_marked(
                         len(held.ready) if flows else max(held.workers - len(held.running), 0)
                     )
@@ -261,31 +223,16 @@ class Fetcher:
                 held.mark(marked)
                 self.lease.rehouse(held.disown(taken.lost, settled))
                 if not was_connected:
-                    self.left = None  # a ring may have been lost meanwhile
+                    self.intake.left = None  # a ring may have been lost meanwhile
                     self._wake()
                 if wish.jobs:
                     self._accept(taken)
                 elif self._wants_jobs():
                     self._wanted.notify()
 
-    def _wish(self, flows: bool) -> Wish:
-        held = self.holdings
-        has_many = self.left is not None and self.left >= 2 * MAX_BATCH
-        return Wish(
-            jobs=MAX_BATCH if has_many else -1,
-            may_start=max(held.workers - held.can_run, 0),
-            least=held.workers,
-            is_streaming=flows,
-            is_empty=not held.can_run,
-            ring_rest=not self._has_rung,
-        )
-
     def _accept(self, taken: Taken) -> None:
         """Take note of what was taken, or of why nothing was."""
-        many = self.left - len(taken.deliveries) if self.left else None
-        self.left = many if taken.left is None and taken.deliveries else taken.left
-        self._has_rung = self._has_rung or bool(taken.deliveries and taken.left != 0)
-        self._waits_to_be_empty = taken.reason == "alone" and not taken.deliveries
+        self.intake.note(taken)
         self._breaker.saw(taken.breaker, taken.wait)
         if taken.reason == "probe":
             taken.deliveries[0].permit = self._breaker.permit_now(taken.probe)
@@ -295,7 +242,7 @@ class Fetcher:
         else:
             self._open_gate()
         self.holdings.accept(taken.deliveries, taken.marked, self._storage.clock())
-        if self.stopping:
+        if self.stopping or self.intake.is_paused:
             self.holdings.give_back_all()
         self._startable.notify(len(taken.deliveries))
         self._chores.notify()
@@ -305,7 +252,7 @@ class Fetcher:
     def _can_start(self) -> bool:
         if not self.lease.connected:
             return False
-        job = self.holdings.first_ready(self._storage.clock(), gate_open=self._gate_open)
+        job = self.holdings.first_ready(self._storage.clock(), gate_open=self.intake.is_open)
         if self.holdings.settled.dropped:
             self._chores.notify()
         return job is not None
@@ -318,15 +265,15 @@ class Fetcher:
             else:
                 self._close_gate(status.retry_after)
 
+    def _wants_jobs(self) -> bool:
+        return self.lease.connected and self.intake.wants_jobs(self.holdings)
+
     def _open_gate(self) -> None:
-        self._ask_at = 0.0
-        if not self._gate_open:
-            self._gate_open = True
+        if self.intake.open():
             self._wake()
 
     def _close_gate(self, seconds: float) -> None:
-        self._gate_open = False
-        self._ask_at = time.monotonic() + seconds
+        self.intake.close(time.monotonic() + seconds)
         self.holdings.give_back_ready()
         self._wake()
 

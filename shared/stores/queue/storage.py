@@ -15,49 +15,19 @@ from huey.storage import BaseStorage
 
 from shared.core.durations import Durations
 from shared.core.holdings import Settlement
+from shared.core.intake import MAX_BATCH, Taken, Wish
 from shared.core.jobs import Delivery, Job, PushResult
 from shared.stores.dead_letters import MAX_DEAD_LETTERS
 from shared.stores.redis import Doorbell, Script, connect_redis
 
 PUSH_JOBS = 5000
 PUSH_BYTES = 1_000_000
-MAX_BATCH = 100
 POISON_DEATHS = 3
 _FRACTION = 3  # of a batch that is marked as possibly running when jobs stream
 
 _PUSH = Script("queue_rules", "push")
 _TAKE = Script("breaker_rules", "queue_rules", "take")
 _TAKE_OVER = Script("queue_rules", "take_over")
-
-
-@dataclass(frozen=True, slots=True)
-class Wish:
-    """What a consumer would like to take: `jobs` (-1: half of what waits), how many it can start at once."""
-
-    jobs: int = 0
-    may_start: int = 0
-    least: int = 1
-    is_streaming: bool = False
-    is_empty: bool = False
-    ring_rest: bool = False
-    renew_lease: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Taken:
-    """The answer to a round trip. `left` is None when it was not counted. `held` is what Redis stores of this consumer
-    now, `marked` how many of the deliveries it marks as possibly running; `lost` jobs are not among the held ones any
-    more, and the value tells whether someone else has them."""
-
-    reason: str
-    wait: float
-    left: int | None
-    breaker: str
-    probe: str | None
-    deliveries: list[Delivery]
-    held: str
-    marked: int
-    lost: dict[str, bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +105,7 @@ class QueueStorage(BaseStorage):  # type: ignore[misc]  # huey has no types
         keys += [self.consumers, self.dead, self.pause_key, self._breaker, self.alone, self.dead_flag]
         keys.append(f"{self._breaker}:probe")
         arguments: list[Any] = [worker, expected, holding, wish.jobs, wish.least, MAX_BATCH, wish.may_start]
-        arguments += [_FRACTION if wish.is_streaming else 0, int(wish.is_empty)]
+        arguments += [_FRACTION if wish.flows else 0, int(wish.is_empty)]
         arguments += [round(self.durations.lease * 1000) if wish.renew_lease else 0, int(wish.ring_rest)]
         arguments += [round(self.durations.breaker_open * 1000), round(self.durations.probe_lease * 1000)]
         arguments += [secrets.token_hex(8), MAX_DEAD_LETTERS]
@@ -146,7 +116,7 @@ class QueueStorage(BaseStorage):  # type: ignore[misc]  # huey has no types
             arguments += [len(entries), *(delivery.entry for delivery in entries)]
         arguments += _with_text((delivery.entry, letter) for delivery, letter in settled.buried)
         reason, wait, left, breaker, probe, alone, corrected, taken, lost = _TAKE(self.client, keys, arguments)
-        marked = max(wish.may_start, -(-len(taken) // 2 // _FRACTION) if wish.is_streaming else 0)
+        marked = max(wish.may_start, -(-len(taken) // 2 // _FRACTION) if wish.flows else 0)
         lines = (f"{'R' if n < marked else 'B'} {entry}\n" for n, entry in enumerate(taken[::2]))
         return Taken(
             reason=reason,

@@ -50,6 +50,14 @@ def _stores(checks: Checks) -> Iterator[Trouble]:
             "the rescue queues what is missing when it is back.",
             alert_after=120,
         )
+    elif _status(checks, "cron_lock") == UNKNOWN and _status(checks, "redis") != UNKNOWN:
+        yield Trouble(
+            "redis",
+            DEGRADED,
+            "Redis does not tell who holds the cron lock",
+            "Look again in a minute; if it stays so, `./run.sh ops doctor`.",
+            alert_after=120,
+        )
 
 
 def _configuration(checks: Checks) -> Iterator[Trouble]:

@@ -15,8 +15,12 @@ from shared.flows.duties import Duties, Heard, Worker
 from shared.flows.mail import send_due_mail
 from shared.flows.maintenance import Maintenance
 from shared.flows.queued import check_queued
+from shared.ops.alerts import raise_alerts
+from shared.ops.heartbeat import Heartbeat
+from shared.ops.notify import Notifier, Watchdog
 from shared.ops.pulse import Pulse
 from shared.schedule import OFF, is_due, latest_slots
+from shared.settings import take_supervisor
 from shared.stores.queue import LeasedHuey, Turn
 from shared.stores.queue.consumer import LeasedConsumer
 from shared.wiring import Wiring, wiring
@@ -30,11 +34,13 @@ def build(parts: Wiring, *, replay: bool = False) -> LeasedConsumer:
     With `replay` it only works on what is queued and beats; ticks, rescue and mail are whoever's who owns the time.
     """
     huey, settings = parts.huey, parts.settings
-    duties = Duties(parts.database, huey, parts.ticker, _worker(parts, replay), parts.durations, parts.clock)
+    worker, heart = _worker(parts, replay), Heartbeat(settings.heartbeat_url)
+    duties = Duties(parts.database, huey, parts.ticker, worker, parts.durations, parts.clock, heart)
     declare_task(huey, parts)
     if not replay:
         declare_ticks(huey, duties, settings.cron_schedule, settings.cron_timezone)
         declare_mail(huey, parts)
+        declare_alerts(huey, parts)
         declare_maintenance(huey, Maintenance(parts.database, parts.clock))
 
     @huey.control(every=parts.durations.beat)
@@ -84,6 +90,15 @@ def declare_mail(huey: LeasedHuey, parts: Wiring) -> None:
         return send_due_mail(parts.mail, f"{parts.incarnation}:mail", stop=turn.stop).wait_seconds
 
 
+def declare_alerts(huey: LeasedHuey, parts: Wiring) -> None:
+    """Tells the operator what is wrong, from what the beats say: no Redis command."""
+
+    @huey.control(every=2 * parts.durations.beat)
+    def alerts(turn: Turn) -> None:
+        if not turn.is_stopping:
+            raise_alerts(parts)
+
+
 def declare_maintenance(huey: LeasedHuey, maintenance: Maintenance) -> None:
     """The daily tidying, at night; on several servers each takes what the others leave."""
 
@@ -108,11 +123,15 @@ def heed(heard: Heard | None, consumer: LeasedConsumer) -> None:
 
 def run_consumer(*, replay: bool = False) -> None:
     """Run until SIGTERM, then leave within 30 s: unstarted jobs go back at once, running ones get 25 s."""
-    parts = wiring()
+    parts, supervisor = wiring(), take_supervisor()
     log.info("consumer starts", extra={"worker_id": parts.incarnation, "threads": parts.settings.workers})
+    consumer = build(parts, replay=replay)
+    watchdog = Watchdog(Notifier(supervisor.notify_socket), supervisor.watchdog_seconds, Pulse(parts, consumer).hung)
+    watchdog.start()
     try:
-        build(parts, replay=replay).run()
+        consumer.run()
     finally:
+        watchdog.stop()
         parts.close()
 
 

@@ -31,6 +31,16 @@ class TakesOver(Protocol):
     def take_over(self, worker: str) -> tuple[int, int, int] | None: ...
 
 
+class Hears(Protocol):
+    """The dead-man service. None of these waits or raises."""
+
+    def start(self) -> None: ...
+
+    def success(self, **counts: int | str) -> None: ...
+
+    def fail(self, reason: str) -> None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Worker:
     """This consumer as the registry knows it; `incarnation` is new with every start."""
@@ -60,6 +70,7 @@ class Duties:
     worker: Worker
     durations: Durations
     clock: Clock
+    heart: Hears | None = None
     pick: Callable[[float, float], float] = random.uniform
 
     def tick(self, scheduled: datetime, wait: Callable[[float], bool]) -> TickReport | None:
@@ -73,14 +84,26 @@ class Duties:
         try:
             if self._is_done(scheduled):
                 return None
-            return self.ticker.tick(TickOrder(scheduled, group_at(scheduled), "scheduler", self.worker.name), wait)
+            if self.heart:
+                self.heart.start()
+            order = TickOrder(scheduled, group_at(scheduled), "scheduler", self.worker.name)
+            report = self.ticker.tick(order, wait)
         except LockBusyError as error:
-            log.warning("tick gave up waiting for the lock", extra={"holder": error.holder})
+            return self._failed(f"tick gave up waiting for the lock of {error.holder}")
         except LockUnavailableError:
-            log.error("tick could not begin: the lock's store does not answer")
+            return self._failed("tick could not begin: the lock's store does not answer")
         except (DatabaseError, RedisError) as error:
-            log.error("tick failed", extra={"error": type(error).__name__})
-        return None
+            return self._failed(f"tick failed: {type(error).__name__}")
+        if self.heart and report.begun:
+            counts = {"enqueued": report.enqueued, "already_queued": report.already_queued}
+            self.heart.success(group=report.group, **counts)
+        return report
+
+    def _failed(self, reason: str) -> None:
+        """A tick that did not run; the rescue queues its sections later."""
+        log.error(reason)
+        if self.heart:
+            self.heart.fail(reason)
 
     def catch_up(self, due: dict[Group, datetime], wait: Callable[[float], bool]) -> list[TickReport]:
         """Run whichever of the ticks that were `due` is missing: the server may have been down over a slot's start.

@@ -20,7 +20,8 @@ from gunicorn.config import Config
 from gunicorn.sock import create_sockets
 from gunicorn.workers.gthread import ThreadWorker
 
-from shared.settings import Settings
+from shared.ops.notify import Notifier, Watchdog, answers_http
+from shared.settings import Settings, take_supervisor
 from shared.web.doors import door
 from shared.web.replies import failure
 from shared.web.routes import ROUTES
@@ -32,6 +33,7 @@ log = logging.getLogger(__name__)
 
 THREADS = 8
 GRACEFUL_SECONDS = 28
+LOOK_SECONDS = 10.0
 
 
 def load_function(name: str, source: str) -> WSGIApplication:
@@ -103,7 +105,11 @@ class _Application:
         return build()
 
 
-def _configuration(settings: Settings) -> Config:
+def _configuration(settings: Settings, watchdog: Watchdog) -> Config:
+    def served(_worker: ThreadWorker) -> None:
+        log.info("functions are served", extra={"address": f"http://{settings.host}:{settings.port}"})
+        watchdog.start()
+
     options = {
         "bind": f"{settings.host}:{settings.port}",
         "threads": THREADS,
@@ -112,9 +118,8 @@ def _configuration(settings: Settings) -> Config:
         "accesslog": None,
         "errorlog": "-",
         "loglevel": "warning",
-        "post_worker_init": lambda _worker: log.info(
-            "functions are served", extra={"address": f"http://{settings.host}:{settings.port}"}
-        ),
+        "forwarder_headers": "",  # nobody in front may rename our paths (SCRIPT_NAME)
+        "post_worker_init": served,
     }
     configuration = Config()
     for name, value in options.items():
@@ -124,9 +129,13 @@ def _configuration(settings: Settings) -> Config:
 
 def serve(settings: Settings) -> NoReturn:
     """Serve until SIGTERM, then finish what is running, within 28 s, and end this process with status 0."""
-    configuration = _configuration(settings)
+    supervisor = take_supervisor()
+    live = answers_http(settings.host, settings.port, "/api/monitoring/health?probe=live", LOOK_SECONDS)
+    watchdog = Watchdog(Notifier(supervisor.notify_socket), supervisor.watchdog_seconds, live)
+    configuration = _configuration(settings, watchdog)
     logger = configuration.logger_class(configuration)
     sockets = create_sockets(configuration, logger)
     _Worker(0, os.getppid(), sockets, _Application(), configuration.timeout, configuration, logger).init_process()
+    watchdog.stop()
     logging.shutdown()
     os._exit(0)  # not `sys.exit`, which would wait for requests that still hang

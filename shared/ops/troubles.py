@@ -14,6 +14,9 @@ from shared.ops.checks import DEGRADED, NOT_CONFIGURED, UNHEALTHY, UNKNOWN, Chec
 
 Checks = Mapping[str, Check]
 
+_CATCHING_UP = 300.0
+"""Seconds in which a server that was away catches up by itself."""
+
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
@@ -113,6 +116,7 @@ def _freshness(checks: Checks) -> Iterator[Trouble]:
             else "Sections have not been checked for longer than a slot",
             "What was lost is queued again within minutes. If a consumer is alive and the breaker closed, a slot's "
             "checks take longer than a slot: look at the scraper's speed, raise WORKERS, or add a consumer.",
+            alert_after=_CATCHING_UP,
         )
     refused = sum(one["sections"] for one in check.get("failures", ()) if "refused our token" in one["error"])
     if refused:
@@ -171,6 +175,7 @@ def _scheduler(checks: Checks) -> Iterator[Trouble]:
             _with("The last tick is older than two slots", check.get("last_tick_error")),
             "A living consumer ticks unless CRON_SCHEDULE is off; `./run.sh ops tick` ticks now, `ops lock status` "
             "tells whether a tick hangs.",
+            alert_after=_CATCHING_UP,
         )
 
 

@@ -198,33 +198,31 @@ def test_nobody_is_told_when_all_is_well(live: Stage) -> None:
 
 
 def test_a_section_given_up_reaches_the_operator_and_so_does_its_success(live: Stage) -> None:
-    live.world.add_watch(EVEN)
-    words = {"p_term": EVEN.term, "p_class_nbr": EVEN.class_nbr, "p_now": live.clock()}
-    live.parts.database.call("pmc_end_attempt", **words, p_slot=live.clock(), p_error="scraper cannot be reached")
+    _give_up(live)
     assert look(live) == 1
     (mail,) = live.inbox.app.mailbox.mails()
     assert mail.body["to"] == ["operator@example.edu"]
     assert mail.body["subject"] == "[PickMyClass] 1 section could not be checked"
     assert "ops dead list" in mail.body["text"]
-    live.parts.database.call("pmc_end_attempt", **words, p_slot=live.clock())
+    _give_up(live, error=None)
     assert look(live) == 1
     assert live.inbox.app.mailbox.mails()[1].body["subject"] == "[PickMyClass] Over: 1 section could not be checked"
 
 
-@pytest.mark.parametrize(
-    ("statement", "said"),
-    [
-        (
-            "update pickmyclass.mail_hold set parked_until = now() + '1 hour', park_reason = 'daily quota'",
-            "daily quota",
-        ),
-        ("update pickmyclass.ticks set slot = slot - interval '2 hours'", "The last tick is older than two slots"),
-    ],
-)
-def test_causes_reach_the_operator(live: Stage, statement: str, said: str) -> None:
-    live.world.postgres.execute(statement.encode())
+def test_a_quota_that_is_used_up_is_told_at_once(live: Stage) -> None:
+    live.world.postgres.execute(
+        "update pickmyclass.mail_hold set parked_until = now() + interval '1 hour', park_reason = 'our quota'"
+    )
     assert look(live) == 1
-    assert said in live.inbox.app.mailbox.mails()[0].body["subject"]
+    assert "our quota" in live.inbox.app.mailbox.mails()[0].body["subject"]
+
+
+def test_a_late_tick_is_told_when_nobody_catches_up_with_it(live: Stage) -> None:
+    live.world.postgres.execute("update pickmyclass.ticks set slot = slot - interval '2 hours'")
+    assert look(live) == 0
+    later(live.world, minutes=6)
+    assert look(live) == 1
+    assert "The last tick is older than two slots" in live.inbox.app.mailbox.mails()[0].body["subject"]
 
 
 def test_an_open_breaker_is_told_after_ten_minutes(live: Stage) -> None:
@@ -251,10 +249,10 @@ def test_a_look_costs_no_redis_command(live: Stage) -> None:
 
 def test_without_an_address_it_is_logged(live: Stage, caplog: pytest.LogCaptureFixture) -> None:
     live.rewire(ALERT_EMAIL=None)
-    live.world.postgres.execute("update pickmyclass.ticks set slot = slot - interval '2 hours'")
+    _give_up(live)
     assert look(live) == 1
     assert live.inbox.addresses() == []
-    assert [record.cause for record in caplog.records if record.message == "alert"] == ["scheduler"]
+    assert [record.cause for record in caplog.records if record.message == "alert"] == ["dead letters"]
 
 
 def test_without_a_database_nothing_is_raised(live: Stage) -> None:
@@ -263,11 +261,21 @@ def test_without_a_database_nothing_is_raised(live: Stage) -> None:
 
 
 def test_a_resend_that_refuses_is_tried_again_at_the_next_look(live: Stage) -> None:
-    live.world.postgres.execute("update pickmyclass.ticks set slot = slot - interval '2 hours'")
+    _give_up(live)
     live.inbox.misbehave("error", count=1)
     assert look(live) == 0
     assert look(live) == 1
     assert len(live.inbox.app.mailbox.mails()) == 1
+
+
+def _give_up(stage: Stage, error: str | None = "scraper cannot be reached") -> None:
+    """The check of a watched section was given up (or, without an error, succeeded after all)."""
+    if error:
+        stage.world.add_watch(EVEN)
+    stage.parts.database.call(
+        "pmc_end_attempt", p_term=EVEN.term, p_class_nbr=EVEN.class_nbr, p_slot=stage.clock(), p_error=error,
+        p_now=stage.clock(),
+    )  # fmt: skip
 
 
 def _beat(stage: Stage) -> None:

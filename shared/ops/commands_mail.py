@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import click
@@ -49,7 +50,7 @@ def _tap(tap: dict[str, Any], parts: Wiring) -> list[str]:
     said = []
     if tap["held"]:
         said.append(f"Held since {local_time(tap['held_at'], parts)}: {tap['held_reason']}")
-    if tap["parked_until"]:
+    if tap["parked_until"] and datetime.fromisoformat(tap["parked_until"]) > datetime.now(UTC):
         said.append(f"Parked until {local_time(tap['parked_until'], parts)}: {tap['park_reason']}")
     return said
 

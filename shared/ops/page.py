@@ -131,9 +131,14 @@ def _day(history: dict[str, Any] | None, zone: ZoneInfo) -> dict[str, Any] | Non
         "labels": [str(clock_time(hour, zone, "%H:%M")) for hour in hours] + ["now"],
         "most_checks": max(slot["queued"] for slot in slots),
         "most_openings": max(slot["openings"] for slot in slots),
-        "words": f"{sum(slot['queued'] for slot in slots):,} checks and {sum(slot['openings'] for slot in slots):,} "
-        f"openings in 48 slots{f', {missed} of them without a tick' if missed else ''}",
+        "words": f"{_count(slots, 'queued', 'check')} and {_count(slots, 'openings', 'opening')} in 48 slots"
+        + (f", {missed} of them without a tick" if missed else ""),
     }
+
+
+def _count(slots: list[dict[str, Any]], name: str, noun: str) -> str:
+    total = sum(slot[name] for slot in slots)
+    return f"{total:,} {noun}" if total == 1 else f"{total:,} {noun}s"
 
 
 def _columns(slots: list[dict[str, Any]], zone: ZoneInfo, name: str, noun: str) -> list[Bar]:

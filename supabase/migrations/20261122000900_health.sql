@@ -39,7 +39,9 @@ language sql stable as $$
         'last_attempt_at', max(c.last_attempt_at)) end
     from (select) as always_one_row
     left join pickmyclass.section_checks c
-        on c.attempt_slot >= p_tick.slot and c.attempt_slot < p_tick.slot + interval '1 hour'
+        -- A tick of both groups looks at the other one's slot, which began half an hour before its own.
+        on c.attempt_slot >= p_tick.slot - (p_tick.stagger_group = 'all')::int * interval '30 minutes'
+       and c.attempt_slot < p_tick.slot + interval '1 hour'
        and (p_tick.stagger_group = 'all'
             or (p_tick.stagger_group = 'even') = (right(c.class_nbr, 1) in ('0', '2', '4', '6', '8')))
 $$;

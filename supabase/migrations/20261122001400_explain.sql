@@ -68,7 +68,10 @@ begin
             select jsonb_agg(jsonb_build_object('notification_type', n.notification_type, 'sent_at', n.sent_at,
                                                 'expires_at', n.expires_at) order by n.sent_at desc)
             from public.notifications_sent n where n.class_watch_id = v_watch.id), '[]'),
-        'tap', (select to_jsonb(h) - 'only_row' from pickmyclass.mail_hold h));
+        'tap', (select jsonb_build_object(
+                    'held', h.held, 'held_reason', h.held_reason, 'park_reason', h.park_reason,
+                    'parked_until', case when h.parked_until > clock_timestamp() then h.parked_until end)
+                from pickmyclass.mail_hold h));
 end $$;
 
 -- pmc_read_schema: what has been applied here, for the doctor: version of the server, its time, its migrations (null

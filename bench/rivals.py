@@ -167,7 +167,8 @@ def _efficiency(report: Report, found: list[Peer], server: EmbeddedRedis) -> Non
 
 def _bulk(report: Report, found: list[Peer], server: EmbeddedRedis) -> None:
     for count in BULK:
-        for name, figures in _by_turns(found, server, lambda peer: peer.trial(server, "enqueue", count)).items():
+        taken = _by_turns(found, server, lambda peer, count=count: peer.trial(server, "enqueue", count))
+        for name, figures in taken.items():
             report.add(f"enqueue {count:,} jobs", name, figures["seconds"], "s")
 
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -15,7 +14,6 @@ import requests
 
 from bench.meters import CommandMeter
 from local.postgrest import EmbeddedPostgrest
-from local.processes import free_port
 from local.stack import Part, Stack
 from shared.flows.tick import TickOrder, TickReport
 from shared.settings import load
@@ -64,17 +62,19 @@ class Site:
 
     def watch(self, count: int) -> None:
         """Let one student watch the first `count` sections."""
-        rows = [(self.term, number) for number in self.class_nbrs[self.watched : count]]
         with psycopg.connect(self.stack.postgres.url(), autocommit=True) as database:
             database.execute("alter table class_watches disable trigger user")  # one may not watch so many
-            person = database.execute("select id from auth.users limit 1").fetchone() or database.execute(
-                "insert into auth.users (email) values ('everyone@students.example.edu') returning id"
-            ).fetchone()
+            person = (
+                database.execute("select id from auth.users limit 1").fetchone()
+                or database.execute(
+                    "insert into auth.users (email) values ('everyone@students.example.edu') returning id"
+                ).fetchone()
+            )
             assert person is not None
             database.cursor().executemany(
                 "insert into class_watches (user_id, term, subject, catalog_nbr, class_nbr)"
-                f" values ('{person[0]}', %s, 'CSE', '110', %s)",  # noqa: S608 (a uuid of the database's own)
-                rows,
+                " values (%s, %s, 'CSE', '110', %s)",
+                [(person[0], self.term, number) for number in self.class_nbrs[self.watched : count]],
             )
             database.execute("analyze")
         self.watched = count
@@ -155,8 +155,3 @@ def wait_until(condition: Callable[[], bool], patience: float = _PATIENCE) -> No
 def _left(parts: Wiring) -> int:
     counts = parts.huey.counts()
     return counts.waiting + counts.leased + counts.delayed
-
-
-def unused_port() -> int:
-    """A port for one more process."""
-    return free_port()

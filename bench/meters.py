@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import socket
 import threading
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
 import redis
 
-_TICKS = os.sysconf("SC_CLK_TCK")
 _OURS = ("info", "config|resetstat", "monitor", "auth", "hello")
 """Commands that the meter itself sends, or that only a new connection costs."""
 
@@ -37,13 +37,32 @@ def _pss_kb(pid: int) -> int:
     return 0
 
 
-def cpu_seconds(pid: int) -> float:
-    """User and system time that a process tree has used; exact to 10 ms."""
-    total = 0
-    for one in tree(pid):
-        fields = _read(Path(f"/proc/{one}/stat")).rpartition(")")[2].split()
-        total += sum(int(field) for field in fields[11:13])
-    return total / _TICKS
+def alone_mb(pids: list[int]) -> float:
+    """What the process trees of `pids` would take if nobody else had mapped the same files: PSS shares those out."""
+    anonymous, files = 0, Counter[str]()
+    for one in {one for pid in pids for one in tree(pid)}:
+        own, mapped = _parts_kb(one)
+        anonymous += own
+        for name, size in mapped.items():
+            files[name] = max(files[name], size)
+    return (anonymous + files.total()) / 1024
+
+
+def _parts_kb(pid: int) -> tuple[int, Counter[str]]:
+    """The memory of a process that is its own, and how much of each file it has in memory."""
+    own, mapped, name, resident = 0, Counter[str](), "", 0
+    for line in _read(Path(f"/proc/{pid}/smaps")).splitlines():
+        head, _, rest = line.partition(" ")
+        if not head.endswith(":"):  # the first line of a mapping: range, rights, offset, device, inode, file
+            name = (rest.split(maxsplit=4)[4:] or [""])[0]
+        elif head == "Rss:":
+            resident = int(rest.split()[0])
+        elif head == "Anonymous:":
+            anonymous = int(rest.split()[0])
+            own += anonymous
+            if name.startswith("/"):
+                mapped[name] += resident - anonymous
+    return own, mapped
 
 
 def _read(path: Path) -> str:

@@ -143,13 +143,13 @@ def site(
         stack.stop()
 
 
-def wait_until(condition: Callable[[], bool], patience: float = _PATIENCE) -> None:
-    """Wait for `condition`; raises `TimeoutError` after `patience` seconds."""
+def wait_until(condition: Callable[[], bool], patience: float = _PATIENCE, *, step: float = 0.05) -> None:
+    """Ask for `condition` every `step` seconds; raises `TimeoutError` after `patience` seconds."""
     deadline = time.monotonic() + patience
     while not condition():
         if time.monotonic() > deadline:
             raise TimeoutError(f"a measurement waited {patience:g} s in vain")
-        time.sleep(0.05)
+        time.sleep(step)
 
 
 def _left(parts: Wiring) -> int:

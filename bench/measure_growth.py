@@ -1,0 +1,45 @@
+"""From a hundred to twenty thousand sections in one tick: what it takes, and whether everything stays in proportion."""
+
+from __future__ import annotations
+
+import time
+
+import requests
+
+from bench.meters import pss_mb
+from bench.report import Report
+from bench.site import Site, site
+
+STEPS = (100, 1000, 5000, 20_000)
+
+
+def measure(report: Report) -> None:
+    """Each step: a tick over everything that is watched, and all of its checks."""
+    with site(STEPS[-1]) as place:
+        for sections in STEPS:
+            place.watch(sections)
+            _step(report, place, sections)
+
+
+def _step(report: Report, place: Site, sections: int) -> None:
+    before = _asked(place)
+    tick = place.tick()
+    began = time.monotonic()
+    queued = pss_mb(place.part("consumer").child.pid)
+    place.wait_for_lookups(sum(before.values()) + tick.enqueued)
+    took = time.monotonic() - began
+    place.wait_until_settled()
+    after = _asked(place)
+    once = sum(after[number] == before[number] + 1 for number in place.class_nbrs[:sections])
+    group = f"a tick of {sections:,} sections"
+    report.add(group, "queued in", tick.duration_ms / 1000, "s")
+    report.add(group, "checks a second", tick.enqueued / took)
+    report.add(group, "checked exactly once", once, bound=sections, at_least=True)
+    report.add(group, "consumer's memory just after the tick", queued, "MB")
+    report.add(group, "consumer's memory when all are checked", pss_mb(place.part("consumer").child.pid), "MB")
+
+
+def _asked(place: Site) -> dict[str, int]:
+    """How often the scraper was asked for each section."""
+    answer = requests.get(f"{place.stack.campus_url}/control/sections", timeout=60).json()
+    return {section["class_nbr"]: section["lookups"] for section in answer["sections"]}

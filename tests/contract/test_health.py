@@ -16,32 +16,16 @@ from werkzeug.test import EnvironBuilder
 from functions.health.main import health
 from local.postgres import EmbeddedPostgres
 from shared import wiring
-from shared.core.jobs import Delivery, Job, Permit
+from shared.core.jobs import Job
 from shared.core.sections import Section
-from shared.ops.beats import beat_figures
 from shared.ops.health import health_of
 from shared.ops.probes import Probes
-from shared.stores.dead_letters import letter_for
-from shared.stores.queue import Snapshot
-from shared.wiring import Wiring
-from tests.support.ops import SECRET, Bundle
-from tests.support.world import SECTION, facts, see
+from tests.support.ops import Bundle
 
 NAMES = [
     *("database", "redis", "circuit_breaker", "cron_lock", "configuration"),
     *("email", "queue", "scheduler", "workers", "freshness"),
 ]
-IDLE = Snapshot({}, 0, 0, 0, 7, 1, None, True, True, False)
-
-
-@pytest.fixture
-def well(bundle: Bundle) -> Bundle:
-    """A bundle in which all is well: a consumer beats, the slot was ticked, the watched section was checked."""
-    bundle.beat(figures=beat_figures(bundle.parts, IDLE))
-    bundle.tick()
-    bundle.world.add_watch(since=bundle.clock() - timedelta(days=1))
-    see(bundle.parts.database, facts(), bundle.clock())
-    return bundle
 
 
 def test_the_answer_has_exactly_these_fields(well: Bundle) -> None:
@@ -117,7 +101,7 @@ def test_a_hanging_redis_is_named_within_three_seconds(well: Bundle) -> None:
 def test_a_stopped_postgres_is_named_within_three_seconds(bundle: Bundle) -> None:
     with EmbeddedPostgres() as server:
         url = server.create_database("soon_gone")
-        parts = _parts(bundle, DATABASE_URL=url)
+        parts = bundle.with_settings(DATABASE_URL=url)
         assert bundle.health()["checks"]["database"]["error"]  # there is nothing of ours in it
     began = time.monotonic()
     answer = bundle.ask()
@@ -177,7 +161,7 @@ def test_a_closed_breaker_is_healthy(well: Bundle) -> None:
 
 
 def test_an_open_breaker_is_unhealthy_and_degrades_the_whole(well: Bundle) -> None:
-    _open_breaker(well)
+    well.open_breaker()
     answer = well.ask()
     check = answer.get_json()["checks"]["circuit_breaker"]
     assert (answer.status_code, answer.get_json()["status"]) == (503, "degraded")
@@ -187,7 +171,7 @@ def test_an_open_breaker_is_unhealthy_and_degrades_the_whole(well: Bundle) -> No
 
 
 def test_a_half_open_breaker_leaves_the_whole_as_it_is(well: Bundle) -> None:
-    _open_breaker(well)
+    well.open_breaker()
     with well.redis.connect() as client:
         key = "pickmyclass:circuit:scraper"
         client.set(key, client.get(key).replace(b"OPEN", b"HALF_OPEN"))
@@ -240,7 +224,7 @@ def test_mail_tells_what_waits(well: Bundle) -> None:
 
 def test_without_a_key_mail_is_not_configured_and_the_whole_is_well(well: Bundle) -> None:
     parts = well.without("RESEND_API_KEY")
-    _owe(well, age_minutes=60)
+    well.owe(age_minutes=60)
     body = well.health()
     assert body["checks"]["email"]["status"] == "not_configured"
     assert body["checks"]["email"]["configured"] is False
@@ -251,20 +235,20 @@ def test_without_a_key_mail_is_not_configured_and_the_whole_is_well(well: Bundle
 
 @pytest.mark.parametrize(("minutes", "status", "code"), [(14, "healthy", 200), (16, "degraded", 503)])
 def test_mail_that_waits_over_fifteen_minutes_degrades(well: Bundle, minutes: int, status: str, code: int) -> None:
-    _owe(well, age_minutes=minutes)
+    well.owe(age_minutes=minutes)
     answer = well.ask()
     assert (answer.get_json()["checks"]["email"]["status"], answer.status_code) == (status, code)
     assert answer.get_json()["checks"]["email"]["oldest_pending_seconds"] >= minutes * 60
 
 
 def test_a_batch_without_an_answer_counts_as_mail_that_waits(well: Bundle) -> None:
-    _owe(well, age_minutes=16)
+    well.owe(age_minutes=16)
     well.world.postgres.execute("update pickmyclass.outbox set status = 'sending'")
     assert well.health()["checks"]["email"]["status"] == "degraded"
 
 
 def test_dead_mail_degrades(well: Bundle) -> None:
-    _owe(well, age_minutes=0)
+    well.owe(age_minutes=0)
     well.world.postgres.execute("update pickmyclass.outbox set status = 'dead'")
     body = well.health()
     assert (body["checks"]["email"]["dead"], body["status"]) == (1, "degraded")
@@ -274,7 +258,7 @@ def test_dead_mail_degrades(well: Bundle) -> None:
 
 
 def test_the_queue_is_counted(well: Bundle) -> None:
-    well.parts.huey.push([Job("process_section", f"2267:1000{n}", {}) for n in range(3)], _ms(well))
+    well.parts.huey.push([Job("process_section", f"2267:1000{n}", {}) for n in range(3)], well.now_ms())
     check = well.health()["checks"]["queue"]
     assert {name: check[name] for name in ("status", "type", "waiting", "active", "delayed", "dead")} == {
         "status": "healthy",
@@ -288,7 +272,7 @@ def test_the_queue_is_counted(well: Bundle) -> None:
 
 
 def test_an_unresolved_dead_letter_degrades(well: Bundle) -> None:
-    _bury(well)
+    well.bury(SECTION.key)
     body = well.health()
     assert (body["checks"]["queue"]["dead"], body["checks"]["queue"]["status"]) == (1, "degraded")
     assert body["status"] == "degraded"
@@ -297,7 +281,7 @@ def test_an_unresolved_dead_letter_degrades(well: Bundle) -> None:
 def test_a_job_that_waits_longer_than_a_slot_degrades(well: Bundle) -> None:
     storage = well.parts.huey.storage
     real, storage.clock = storage.clock, lambda: real() - 31 * 60 * 1000
-    well.parts.huey.push([Job("process_section", "2267:10000", {})], _ms(well))
+    well.parts.huey.push([Job("process_section", "2267:10000", {})], well.now_ms())
     storage.clock = real
     body = well.health()
     assert body["checks"]["queue"]["status"] == body["status"] == "degraded"
@@ -394,165 +378,6 @@ def test_a_source_that_knows_too_few_sections_degrades(well: Bundle) -> None:
 
 
 def test_something_degraded_does_not_soften_something_unhealthy(well: Bundle) -> None:
-    _bury(well)
+    well.bury(SECTION.key)
     well.beat(age=500)
     assert well.health()["status"] == "unhealthy"
-
-
-# ---- for anyone
-
-
-def test_anyone_sees_names_and_statuses_only(well: Bundle) -> None:
-    answer = well.ask(secret=None)
-    body = answer.get_json()
-    assert answer.status_code == 200
-    assert list(body) == ["timestamp", "status", "checks", "response_time_ms"]
-    assert body["checks"] == {name: {"status": "healthy"} for name in NAMES}
-
-
-@pytest.mark.parametrize("secret", ["wrong", ""])
-def test_a_wrong_bearer_sees_what_anyone_sees(well: Bundle, secret: str) -> None:
-    assert well.health(secret=secret)["checks"]["database"] == {"status": "healthy"}
-
-
-def test_either_of_two_secrets_opens_the_details_while_rotating(well: Bundle) -> None:
-    parts = _parts(well, CRON_SECRET=f"old-one, {SECRET}")
-    assert "latency_ms" in well.health(secret="old-one")["checks"]["database"]
-    assert "latency_ms" in well.health(secret=SECRET)["checks"]["database"]
-    parts.close()
-
-
-def test_without_a_secret_configured_nobody_is_an_operator(well: Bundle) -> None:
-    parts = well.without("CRON_SECRET")
-    body = well.health(secret="None")
-    assert body["status"] == "unhealthy"
-    assert body["checks"]["configuration"] == {"status": "unhealthy"}
-    parts.close()
-
-
-def test_a_public_probe_costs_no_redis_command(well: Bundle) -> None:
-    well.health()  # what connects, connects now
-    before = well.commands()
-    for _ in range(5):
-        assert well.ask(secret=None).status_code == 200
-    assert well.commands() - before == well.counting()
-
-
-def test_the_public_answer_is_computed_once_a_minute(well: Bundle) -> None:
-    elapsed = [0.0]
-    health_of(well.parts)._timer = lambda: elapsed[0]
-    first = well.health(secret=None)
-    calls = well.parts.database.calls
-    well.clock.forward(seconds=30)
-    elapsed[0] = 59.9
-    assert well.health(secret=None) == first
-    assert well.parts.database.calls == calls
-    elapsed[0] = 60.0
-    assert well.health(secret=None)["timestamp"] == well.clock().isoformat()
-
-
-def test_a_lost_redis_reaches_the_public_answer_by_the_beat(well: Bundle) -> None:
-    lost = Snapshot({}, 0, 0, None, 7, 1, None, True, False, False)
-    well.beat(figures=beat_figures(well.parts, lost))
-    body = well.health(secret=None)
-    assert body["status"] == "unhealthy"
-    assert body["checks"]["redis"] == {"status": "unhealthy"}
-    assert body["checks"]["circuit_breaker"] == {"status": "unhealthy"}
-    assert body["checks"]["cron_lock"] == {"status": "unknown"}
-
-
-def test_of_two_consumers_the_one_that_saw_the_breaker_change_is_believed(well: Bundle) -> None:
-    well.beat("idle", figures=beat_figures(well.parts, IDLE))
-    _open_breaker(well)
-    well.beat("busy", age=20, figures=beat_figures(well.parts, IDLE))
-    body = well.health(secret=None)
-    assert (body["status"], body["checks"]["circuit_breaker"]) == ("degraded", {"status": "unhealthy"})
-
-
-def test_a_section_given_up_degrades_the_public_answer(well: Bundle) -> None:
-    well.parts.database.call(
-        "pmc_end_attempt", p_term=SECTION.term, p_class_nbr=SECTION.class_nbr,
-        p_slot=well.clock() + timedelta(hours=1), p_error="scraper cannot be reached",
-    )  # fmt: skip
-    body = well.health(secret=None)
-    assert (body["status"], body["checks"]["queue"]) == ("degraded", {"status": "degraded"})
-
-
-def test_when_no_consumer_lives_the_public_answer_is_unhealthy(well: Bundle) -> None:
-    well.beat(age=91)
-    body = well.health(secret=None)
-    assert body["status"] == "unhealthy"
-    assert body["checks"]["redis"] == {"status": "unknown"}
-
-
-# ---- probes
-
-
-def test_live_touches_no_dependency(bundle: Bundle, monkeypatch: Any) -> None:
-    wiring.use(None)
-    monkeypatch.setenv("REDIS_URL", "nonsense")
-    answer = bundle.ask("probe=live", secret=None)
-    assert (answer.status_code, answer.get_json()) == (200, {"status": "ok"})
-
-
-def test_ready_needs_database_and_redis_only(bundle: Bundle) -> None:
-    answer = bundle.ask("probe=ready", secret=None)  # no worker, no tick
-    assert (answer.status_code, answer.get_json()["status"]) == (200, "ready")
-
-
-def test_not_ready_without_redis_and_ready_when_it_is_back(bundle: Bundle) -> None:
-    bundle.redis.kill()
-    answer = bundle.ask("probe=ready", secret=None)
-    assert (answer.status_code, answer.get_json()) == (503, {"status": "not_ready", "database": True, "redis": False})
-    bundle.redis.start()
-    assert bundle.ask("probe=ready", secret=None).status_code == 200
-
-
-def test_not_ready_without_a_database(bundle: Bundle) -> None:
-    parts = bundle.without("DATABASE_URL")
-    answer = bundle.ask("probe=ready", secret=None)
-    assert (answer.status_code, answer.get_json()["database"]) == (503, False)
-    parts.close()
-
-
-def test_ready_asked_often_asks_redis_rarely(bundle: Bundle) -> None:
-    bundle.ask("probe=ready", secret=None)
-    before = bundle.commands()
-    for _ in range(5):
-        bundle.ask("probe=ready", secret=None)
-    assert bundle.commands() - before == bundle.counting()
-
-
-def test_an_unknown_probe_is_refused(bundle: Bundle) -> None:
-    answer = bundle.ask("probe=startup", secret=None)
-    assert answer.status_code == 400
-    assert answer.get_json()["details"][0]["field"] == "probe"
-
-
-def _parts(bundle: Bundle, **changed: str) -> Wiring:
-    bundle.environment |= changed
-    return bundle.without()
-
-
-def _ms(bundle: Bundle) -> int:
-    return int(bundle.clock().timestamp() * 1000)
-
-
-def _open_breaker(bundle: Bundle) -> None:
-    for _ in range(10):
-        bundle.parts.breaker.record_failure(Permit(bundle.parts.breaker.last_seen.last_state_change or 0))
-    assert bundle.parts.breaker.status().state == "OPEN"
-
-
-def _bury(bundle: Bundle) -> None:
-    job = Delivery("2267:12431", "a1", "process_section", {})
-    with bundle.redis.connect() as client:
-        client.hset("pickmyclass:queue:class-check:dlq", job.key, letter_for(job, "attempts", "no answer", _ms(bundle)))
-
-
-def _owe(bundle: Bundle, *, age_minutes: int) -> None:
-    """An opening whose mail is owed since so many minutes."""
-    see(bundle.parts.database, facts(2), bundle.clock() + timedelta(seconds=1))
-    bundle.world.postgres.execute(
-        "update pickmyclass.outbox set created_at = clock_timestamp() - make_interval(mins => %s)", [age_minutes]
-    )

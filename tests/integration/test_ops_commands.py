@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-from datetime import timedelta
 from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
 
-from shared.ops.beats import beat_figures
 from shared.ops.cli import ops
-from shared.stores.queue import Counts, Snapshot
+from shared.stores.queue import Counts
 from tests.support.ops import Bundle
 from tests.support.stage import EVEN, Stage
-from tests.support.world import SECTION, facts, see
+from tests.support.world import SECTION
 
 WORDS = (EVEN.term, EVEN.class_nbr)
 
@@ -28,16 +26,6 @@ def value(*words: str, code: int = 0) -> Any:
     result = run(*words, "--json")
     assert result.exit_code == code, result.output
     return json.loads(result.stdout)
-
-
-@pytest.fixture
-def well(bundle: Bundle) -> Bundle:
-    """A bundle in which all is well."""
-    bundle.beat(figures=beat_figures(bundle.parts, Snapshot({}, 0, 0, 0, 0, 0, None, True, True, False)))
-    bundle.tick()
-    bundle.world.add_watch(since=bundle.clock() - timedelta(days=1))
-    see(bundle.parts.database, facts(), bundle.clock())
-    return bundle
 
 
 def test_status_is_the_health_answer_and_exits_with_0_when_all_is_well(well: Bundle) -> None:

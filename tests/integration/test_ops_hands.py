@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import time
 from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
 
-from shared.core.jobs import Delivery, Permit
+from shared.core.jobs import Permit
 from shared.ops.cli import ops
-from shared.stores.dead_letters import letter_for
 from tests.support.ops import Bundle
 from tests.support.stage import EVEN, Stage
 from tests.support.world import facts, see
@@ -28,14 +26,6 @@ def value(*words: str, code: int = 0) -> Any:
     return json.loads(result.stdout)
 
 
-def bury(bundle: Bundle, *keys: str) -> None:
-    for key in keys:
-        job = Delivery(key, "a1", "process_section", {"tick_id": "t"}, attempts=3)
-        letter = letter_for(job, "attempts", "scraper cannot be reached", int(time.time() * 1000))
-        with bundle.redis.connect() as client:
-            client.hset("pickmyclass:queue:class-check:dlq", key, letter)
-
-
 def waiting(bundle: Bundle) -> int:
     return bundle.parts.huey.counts().waiting
 
@@ -45,7 +35,7 @@ def waiting(bundle: Bundle) -> int:
 
 def test_dead_letters_are_listed_and_shown_with_their_reason(bundle: Bundle) -> None:
     assert run("dead", "list").output.strip() == "There are none."
-    bury(bundle, "2267:12431")
+    bundle.bury("2267:12431")
     assert value("dead", "list")[0]["error"] == "scraper cannot be reached"
     assert "2267:12431" in run("dead", "list").output
     assert value("dead", "show", "2267:12431")["payload"] == {"tick_id": "t"}
@@ -54,7 +44,7 @@ def test_dead_letters_are_listed_and_shown_with_their_reason(bundle: Bundle) -> 
 
 
 def test_dead_letters_are_queued_again(bundle: Bundle) -> None:
-    bury(bundle, "2267:12431", "2267:12432", "2267:12433")
+    bundle.bury("2267:12431", "2267:12432", "2267:12433")
     assert value("dead", "requeue", "2267:12431")["requeued"] == ["2267:12431"]
     assert waiting(bundle) == 1
     assert len(value("dead", "requeue", "--all")["requeued"]) == 2
@@ -66,7 +56,7 @@ def test_a_dead_letter_that_is_not_there_is_exit_code_1(bundle: Bundle) -> None:
 
 
 def test_dead_letters_are_dropped_only_when_that_is_certain(bundle: Bundle) -> None:
-    bury(bundle, "2267:12431")
+    bundle.bury("2267:12431")
     assert run("dead", "drop", "--all").exit_code == 2
     assert len(value("dead", "list")) == 1
     assert value("dead", "drop", "--all", "--yes")["dropped"] == ["2267:12431"]

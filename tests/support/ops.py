@@ -17,11 +17,17 @@ from local.postgres import EmbeddedPostgres
 from local.redis import EmbeddedRedis
 from shared import wiring
 from shared.core.durations import Durations
+from shared.core.jobs import Delivery, Permit
+from shared.ops.beats import beat_figures
 from shared.settings import load
+from shared.stores.dead_letters import letter_for
+from shared.stores.queue import Snapshot
 from shared.wiring import Wiring
-from tests.support.world import World
+from tests.support.world import World, facts, see
 
 SECRET = "a-secret-of-operators"
+IDLE = Snapshot({}, 0, 0, 0, 7, 1, None, True, True, False)
+"""A consumer that has completed seven jobs, failed one, and waits."""
 
 
 @dataclass(slots=True)
@@ -84,6 +90,36 @@ class Bundle:
         """The body of that answer."""
         body: dict[str, Any] = json.loads(self.ask(**words).get_data())
         return body
+
+    def open_breaker(self) -> None:
+        """Ten failures in a row."""
+        for _ in range(10):
+            self.parts.breaker.record_failure(Permit(self.parts.breaker.last_seen.last_state_change or 0))
+        assert self.parts.breaker.status().state == "OPEN"
+
+    def bury(self, *keys: str) -> None:
+        """Dead letters with these keys."""
+        for key in keys:
+            job = Delivery(key, "a1", "process_section", {"tick_id": "t"}, attempts=3)
+            letter = letter_for(job, "attempts", "scraper cannot be reached", self.now_ms())
+            with self.redis.connect() as client:
+                client.hset("pickmyclass:queue:class-check:dlq", key, letter)
+
+    def owe(self, *, age_minutes: int = 0) -> None:
+        """The watched section opens; its mail is owed since so many minutes."""
+        see(self.parts.database, facts(2), self.clock() + timedelta(seconds=1))
+        self.world.postgres.execute(
+            "update pickmyclass.outbox set created_at = clock_timestamp() - make_interval(mins => %s)", [age_minutes]
+        )
+
+    def now_ms(self) -> int:
+        """The clock, as the queue reads it."""
+        return int(self.clock().timestamp() * 1000)
+
+    def with_settings(self, **changed: str) -> Wiring:
+        """The parts of a process with other settings, made the process's own."""
+        self.environment |= changed
+        return self.without()
 
     def commands(self) -> int:
         """How many commands Redis has processed so far."""
@@ -168,3 +204,13 @@ def bundle(ops_postgres_url: str, ops_postgres: psycopg.Connection[Any], ops_red
     yield Bundle(parts, clock, World(ops_postgres), ops_redis, environment)
     wiring.use(None)
     parts.close()
+
+
+@pytest.fixture
+def well(bundle: Bundle) -> Bundle:
+    """A bundle in which all is well: a consumer beats, the slot was ticked, the watched section was checked."""
+    bundle.beat(figures=beat_figures(bundle.parts, IDLE))
+    bundle.tick()
+    bundle.world.add_watch(since=bundle.clock() - timedelta(days=1))
+    see(bundle.parts.database, facts(), bundle.clock())
+    return bundle

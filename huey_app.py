@@ -49,7 +49,13 @@ def build(parts: Wiring, *, replay: bool = False) -> LeasedConsumer:
             heed(duties.beat(pulse.current_jobs, pulse.figures()), consumer)
 
     huey.on_startup(name="register")(lambda: duties.register(time.sleep))
-    huey.on_shutdown(name="sign_off")(duties.sign_off)
+
+    @huey.on_shutdown(name="sign_off")  # type: ignore[untyped-decorator]  # huey has no types
+    def sign_off() -> None:
+        # With jobs still in its name it stays listed until the others find it dead, and take them over first.
+        if consumer.left_cleanly:
+            duties.sign_off()
+
     consumer = huey.create_consumer(workers=settings.workers, worker_id=parts.incarnation)
     pulse = Pulse(parts, consumer)
     return consumer

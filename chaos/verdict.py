@@ -114,8 +114,8 @@ class _Truth:
         """
         began_ms = commit.observed_at.timestamp() * 1000
         first = max((n for n, slot in enumerate(self._slots) if slot.slot_ms <= began_ms), default=0)
-        for slot in self._slots[first:]:
-            if slot.began > commit.committed_at.timestamp():
+        for number, slot in enumerate(self._slots[first:], first):
+            if number and slot.began > commit.committed_at.timestamp():
                 break
             values = self._timelines[commit.class_nbr].at(slot.slot_ms)
             seats, instructor = values.seats_available, values.instructor

@@ -164,9 +164,9 @@ class Wiring:
         if "huey" in made:
             self.huey.close()
 
-    def _recheck(self, sections: Sequence[Section]) -> None:
-        """Queue the sections that the mass-event guard wants to see once more."""
-        self.ticker.requeue(list(sections), "mass-event", replay=self.replay)
+    def _recheck(self, sections: Sequence[Section]) -> bool:
+        """Queue the sections that the mass-event guard wants to see once more; whether all of them went in."""
+        return self.ticker.requeue(list(sections), "mass-event", replay=self.replay) == len(sections)
 
     def _set(self, name: str) -> str:
         """A required setting; raises `SettingsError` naming it when it is missing."""

@@ -30,6 +30,8 @@ class TakesOver(Protocol):
 
     def take_over(self, worker: str) -> tuple[int, int, int] | None: ...
 
+    def known_consumers(self) -> set[str]: ...
+
 
 class Hears(Protocol):
     """The dead-man service. None of these waits or raises."""
@@ -99,11 +101,12 @@ class Duties:
             self.heart.success(group=report.group, **counts)
         return report
 
-    def _failed(self, reason: str) -> None:
+    def _failed(self, reason: str) -> TickReport | None:
         """A tick that did not run; the rescue queues its sections later."""
         log.error(reason)
         if self.heart:
             self.heart.fail(reason)
+        return None
 
     def catch_up(self, due: dict[Group, datetime], wait: Callable[[float], bool]) -> list[TickReport]:
         """Run whichever of the ticks that were `due` is missing: the server may have been down over a slot's start.
@@ -124,9 +127,14 @@ class Duties:
         return tick is not None and tick["finished"] and datetime.fromisoformat(tick["slot"]) == slot_start(scheduled)
 
     def rescue(self) -> None:
-        """Queue again what the latest slots left without an ended attempt."""
+        """Queue again what the latest slots left without an ended attempt.
+
+        What is still queued so late may be in the hands of a consumer that the registry has forgotten, or calls
+        offline although it lived on for a moment; then nobody's beat would ever give those jobs back.
+        """
         try:
-            self.ticker.rescue()
+            if self.ticker.rescue().already_queued:
+                self._replace_strays()
         except (DatabaseError, RedisError) as error:
             log.error("rescue failed; it is tried again", extra={"error": type(error).__name__})
 
@@ -166,6 +174,13 @@ class Duties:
             self.database.call("pmc_set_worker_status", p_worker_id=self.worker.incarnation, p_status="offline")
         except DatabaseError:
             log.warning("could not sign off; the others will notice")
+
+    def _replace_strays(self) -> None:
+        """Take over from every consumer that the queue knows and the registry does not count among the living."""
+        workers = self.database.call("pmc_list_workers")
+        living = {row["worker_id"] for row in workers if row["status"] != "offline"}
+        for stray in sorted(self.queue.known_consumers() - living - {self.worker.incarnation}):
+            self._replace(stray)
 
     def _replace(self, dead: str) -> None:
         try:

@@ -61,13 +61,14 @@ class MailRoom:
     """What sending mail needs; safe to share between threads.
 
     `resend` is `None` without a key: mail stays pending. `on_recheck` queues sections once more whose mail the
-    mass-event guard holds; when it fails it is told of them again at the next step.
+    mass-event guard holds; when it fails, or answers that some are queued still (the check that opened the section
+    may not be acknowledged yet), it is told of them again at the next step.
     """
 
     database: Database
     resend: SendsBatches | None
     renderer: WritesEmails
-    on_recheck: Callable[[Sequence[Section]], None]
+    on_recheck: Callable[[Sequence[Section]], bool]
     timing: MailTiming = MailTiming()
     _to_recheck: set[Section] = field(default_factory=set)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -80,13 +81,21 @@ class MailRoom:
             self._to_recheck.clear()
         if not sections:
             return
-        log.error("mail held: unusually many sections opened at once", extra={"sections": len(sections)})
+        if named:
+            log.error("mail held: unusually many sections opened at once", extra={"sections": len(named)})
+        done = False
         try:
-            self.on_recheck(sections)
+            done = self.on_recheck(sections)
         except Exception:
+            log.exception("sections could not be queued once more")
+        if not done:
             with self._lock:
                 self._to_recheck.update(sections)
-            log.exception("sections could not be queued once more")
+
+    @property
+    def must_recheck(self) -> bool:
+        """Whether sections wait to be queued once more."""
+        return bool(self._to_recheck)
 
 
 @dataclass(slots=True)
@@ -122,6 +131,8 @@ def send_due_mail(room: MailRoom, worker: str, *, stop: threading.Event = _NEVER
     deadline = time.monotonic() + patience
     while not stop.is_set():
         closed = mailer.step(own_only=False)
+        if closed and room.must_recheck:
+            closed.wait_seconds = min(closed.wait_seconds or room.timing.unit, room.timing.unit)
         if closed and (closed.wait_seconds is None or time.monotonic() + closed.wait_seconds > deadline):
             return closed
         if closed:

@@ -11,7 +11,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
@@ -79,7 +79,7 @@ class Ticker:
     queue: Pushes
     lock: Locks
     clock: Clock
-    durations: Durations = Durations()
+    durations: Durations = field(default_factory=Durations)
 
     def tick(self, order: TickOrder, wait: Callable[[float], bool] | None = None) -> TickReport:
         """Take the lock, begin the tick, queue the due sections page by page, note how it went, release.

@@ -87,7 +87,8 @@ end $$;
 -- first, then the longest unchecked. The page after `p_after` leaves out whatever was checked since the first page
 -- began, because a check moves a section to the end of the order while the pages are still being read.
 -- `p_unattempted_only` (the rescue): only sections without an ended attempt in their latest slot, and only when that
--- began `p_grace_seconds` ago.
+-- began `p_grace_seconds` ago; and those whose mail the mass-event guard holds until they are looked at once more,
+-- because whoever was told to queue them may have died with the order.
 create function public.pmc_due_sections(
     p_group text, p_now timestamptz default null, p_unattempted_only boolean default false,
     p_started_at timestamptz default null, p_after jsonb default null, p_limit int default 2500,
@@ -123,7 +124,9 @@ begin
         left join pickmyclass.section_checks c on c.term = s.term and c.class_nbr = s.class_nbr
         where (p_group = 'all' or (p_group = 'even') = (right(s.class_nbr, 1) in ('0', '2', '4', '6', '8')))
           and coalesce(c.last_attempt_at < v_started_at, true)
-          and (not p_unattempted_only or (
+          and (not p_unattempted_only or exists (
+              select from pickmyclass.outbox o
+              where o.term = s.term and o.class_nbr = s.class_nbr and o.status = 'pending' and o.held) or (
               coalesce(c.attempt_slot < pickmyclass.slot_of(s.class_nbr, v_now), true)
               and pickmyclass.slot_of(s.class_nbr, v_now) <= v_now - make_interval(secs => p_grace_seconds)))
           and (p_after is null or (coalesce(c.checked_at, '-infinity'), s.term, s.class_nbr)

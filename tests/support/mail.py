@@ -94,8 +94,9 @@ class PostOffice:
         self.room = MailRoom(database, self.resend, self.writer, self.on_recheck)
         self._people = 0
 
-    def on_recheck(self, sections: Sequence[Section]) -> None:
+    def on_recheck(self, sections: Sequence[Section]) -> bool:
         self.rechecked += sections
+        return True
 
     def sql(self, statement: str, *values: Any) -> list[dict[str, Any]]:
         cursor = self.connection.execute(statement.encode(), values)

@@ -21,6 +21,7 @@ from shared.core.sections import Section
 from shared.ops.health import health_of
 from shared.ops.probes import Probes
 from tests.support.ops import Bundle
+from tests.support.world import SECTION
 
 NAMES = [
     *("database", "redis", "circuit_breaker", "cron_lock", "configuration"),

@@ -91,17 +91,20 @@ class Duties:
             order = TickOrder(scheduled, group_at(scheduled), "scheduler", self.worker.name)
             report = self.ticker.tick(order, wait)
         except LockBusyError as error:
-            return self._failed(f"tick gave up waiting for the lock of {error.holder}")
+            self._fail(f"tick gave up waiting for the lock of {error.holder}")
+            return None
         except LockUnavailableError:
-            return self._failed("tick could not begin: the lock's store does not answer")
+            self._fail("tick could not begin: the lock's store does not answer")
+            return None
         except (DatabaseError, RedisError) as error:
-            return self._failed(f"tick failed: {type(error).__name__}")
+            self._fail(f"tick failed: {type(error).__name__}")
+            return None
         if self.heart and report.begun:
             counts = {"enqueued": report.enqueued, "already_queued": report.already_queued}
             self.heart.success(group=report.group, **counts)
         return report
 
-    def _failed(self, reason: str) -> TickReport | None:
+    def _fail(self, reason: str) -> TickReport | None:
         """A tick that did not run; the rescue queues its sections later."""
         log.error(reason)
         if self.heart:

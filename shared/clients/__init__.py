@@ -1,1 +1,10 @@
 """Who is asked: the scraper and Resend, each behind a small class that says plainly what came of it."""
+
+import warnings
+
+from shared.lean import absent
+
+with absent("charset_normalizer"), warnings.catch_warnings():
+    # 2 MB to guess how a text is encoded; everything we are sent is JSON. Without it, requests warns.
+    warnings.simplefilter("ignore")
+    import requests as requests

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import replace
 
 import huey_app
 from bench.report import Report
@@ -21,7 +20,7 @@ def measure(report: Report) -> None:
         stop_child(place.part("consumer").child)
         place.watch(SECTIONS)
         with TurnCounter(place.stack.postgres.url()) as counter:
-            settings = replace(place.parts.settings, database_url=counter.url)
+            settings = place.parts.settings.model_copy(update={"database_url": counter.url})
             parts = Wiring(settings)
             _measure(report, place, parts, counter)
             parts.close()

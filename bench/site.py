@@ -31,7 +31,8 @@ class _MeasuredStack(Stack):
         self.postgrest: EmbeddedPostgrest | None = None
 
     def _settings(self) -> dict[str, str]:
-        ours = super()._settings() | {"LOG_LEVEL": "WARNING"} | self._more
+        # As the service units and the container set it: threads share two heaps instead of having one each.
+        ours = super()._settings() | {"LOG_LEVEL": "WARNING", "MALLOC_ARENA_MAX": "2"} | self._more
         if self._transport == "supabase":
             parts = urlsplit(self.postgres.url())
             login = parts._replace(netloc=f"authenticator@{parts.netloc.rpartition('@')[2]}")

@@ -1,0 +1,209 @@
+"""Nothing due is forgotten: a server down over the slot's start, several schedulers, an emptied Redis, the dead."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from shared.core.sections import Section
+from shared.core.slots import Group
+from shared.flows.duties import Duties, Worker
+from shared.flows.tick import TickOrder
+from shared.schedule import latest_slots
+from shared.wiring import Wiring
+from tests.support.stage import EVEN, ODD, TERM, Stage
+
+SCHEDULE = ("0,30 * * * *", "UTC")
+AT = datetime(2026, 11, 22, 12, 3, tzinfo=UTC)
+
+
+def never_stopping(_seconds: float) -> bool:
+    return False
+
+
+def duties(parts: Wiring, name: str = "one") -> Duties:
+    worker = Worker(f"{name}:1:abc", name, "box", 4, {})
+    return Duties(
+        parts.database, parts.huey, parts.ticker, worker, parts.durations, parts.clock, pick=lambda low, _: low
+    )
+
+
+def due(stage: Stage) -> dict[Group, datetime]:
+    return latest_slots(*SCHEDULE, stage.clock())
+
+
+def queued(stage: Stage) -> int:
+    return stage.parts.huey.counts().waiting
+
+
+@pytest.fixture
+def watched(stage: Stage) -> Stage:
+    stage.clock.at = AT
+    for section in (EVEN, ODD):
+        stage.world.add_watch(section)
+    return stage
+
+
+def test_a_server_that_was_down_over_both_slots_runs_both_ticks_late_and_each_for_its_own_half(watched: Stage) -> None:
+    ran = duties(watched.parts).catch_up(due(watched), never_stopping)
+    assert [report.group for report in ran] == ["odd", "even"]
+    assert [report.enqueued for report in ran] == [1, 1]
+    slots = watched.world.rows("select slot, stagger_group from pickmyclass.ticks order by slot")
+    assert slots == [(AT.replace(hour=11, minute=30), "odd"), (AT.replace(minute=0), "even")]
+
+
+def test_nothing_is_caught_up_twice(watched: Stage) -> None:
+    one = duties(watched.parts)
+    one.catch_up(due(watched), never_stopping)
+    assert one.catch_up(due(watched), never_stopping) == []
+    assert duties(watched.parts, "two").catch_up(due(watched), never_stopping) == []
+
+
+def test_a_tick_that_failed_is_caught_up(watched: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = duties(watched.parts)
+
+    def unreachable(*_: object) -> None:
+        raise ConnectionError
+
+    with monkeypatch.context() as broken:
+        broken.setattr(watched.parts.huey, "push", unreachable)
+        with pytest.raises(ConnectionError):
+            watched.parts.ticker.tick(TickOrder(AT, "even", "scheduler"))
+    assert queued(watched) == 0
+    one.catch_up(due(watched), never_stopping)
+    assert queued(watched) == 2
+
+
+def test_two_consumers_make_one_tick_of_a_slot(watched: Stage) -> None:
+    both = [duties(watched.parts, name) for name in ("one", "two")]
+    reports = []
+    threads = [
+        threading.Thread(target=lambda one=one: reports.append(one.tick(AT, threading.Event().wait))) for one in both
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert watched.world.one("select count(*) from pickmyclass.ticks where source = 'scheduler'") == 1
+    assert sum(report.enqueued for report in reports if report and report.begun) == 1
+    assert queued(watched) == 1
+
+
+def test_a_second_consumer_that_comes_later_does_not_even_ask_for_the_lock(watched: Stage) -> None:
+    duties(watched.parts).tick(AT, never_stopping)
+    watched.parts.lock.acquire("somebody else")
+    assert duties(watched.parts, "two").tick(AT, never_stopping) is None
+
+
+def test_an_emptied_redis_is_filled_again_by_the_rescue(watched: Stage) -> None:
+    one = duties(watched.parts)
+    one.catch_up(due(watched), never_stopping)
+    watched.redis.flush()
+    assert queued(watched) == 0
+    one.rescue()
+    assert queued(watched) == 2
+
+
+def test_the_rescue_lets_the_tick_go_first(watched: Stage) -> None:
+    watched.clock.at = AT.replace(minute=1)
+    duties(watched.parts).rescue()
+    assert queued(watched) == 1, "only the odd half: the even slot began a minute ago"
+
+
+def test_the_grace_of_a_slot_is_one_of_the_durations(watched: Stage) -> None:
+    watched.clock.at = AT.replace(minute=0, second=13)
+    quick = Wiring(
+        watched.parts.settings, clock=watched.clock, durations=watched.parts.durations.divided_by(10)
+    )  # fmt: skip
+    try:
+        duties(quick).rescue()
+    finally:
+        quick.close()
+    assert queued(watched) == 2
+
+
+def test_the_rescue_leaves_ended_attempts_alone(watched: Stage) -> None:
+    watched.parts.database.call(
+        "pmc_end_attempt", p_term=TERM, p_class_nbr=EVEN.class_nbr, p_slot=AT.replace(minute=0), p_error="failed"
+    )
+    duties(watched.parts).rescue()
+    assert queued(watched) == 1
+
+
+def test_jobs_of_a_consumer_that_the_registry_calls_offline_are_given_back_by_the_rescue(watched: Stage) -> None:
+    # It woke after it had been replaced, took jobs, and died before its next beat.
+    one = duties(watched.parts)
+    one.register(never_stopping)
+    one.catch_up(due(watched), never_stopping)
+    take_everything(watched, "stray:1:abc")
+    assert queued(watched) == 0
+    one.rescue()
+    assert queued(watched) == 2
+
+
+def test_jobs_of_a_living_consumer_are_left_where_they_are(watched: Stage) -> None:
+    one, other = duties(watched.parts), duties(watched.parts, "other")
+    for each in (one, other):
+        each.register(never_stopping)
+    one.catch_up(due(watched), never_stopping)
+    take_everything(watched, other.worker.incarnation)
+    one.rescue()
+    assert queued(watched) == 0
+
+
+def take_everything(stage: Stage, worker: str) -> None:
+    """What a consumer's take does to Redis, without a lease that would have to run out first."""
+    storage = stage.parts.huey.storage
+    entries = stage.parts.redis.lrange(storage.waiting, 0, -1)
+    stage.parts.redis.delete(storage.waiting)
+    stage.parts.redis.set(storage.held_key(worker), "".join(f"B {entry}\n" for entry in entries))
+    stage.parts.redis.sadd(storage.consumers, worker)
+
+
+def test_held_mail_is_looked_at_again_although_whoever_should_queue_it_died(watched: Stage) -> None:
+    one = duties(watched.parts)
+    for section in (EVEN, ODD):
+        watched.parts.database.call(
+            "pmc_end_attempt", p_term=TERM, p_class_nbr=section.class_nbr, p_slot=AT.replace(minute=30)
+        )
+    hold_mail_of(watched, EVEN)
+    one.rescue()
+    assert queued(watched) == 1
+
+
+def hold_mail_of(stage: Stage, section: Section) -> None:
+    event = stage.world.one(
+        "insert into pickmyclass.section_events (term, class_nbr, kind, observed_at, slot)"
+        " values (%s, %s, 'seat_available', %s, %s) returning id",
+        *(section.term, section.class_nbr, AT, AT),
+    )
+    stage.world.postgres.execute(
+        "insert into pickmyclass.outbox (event_id, watch_id, user_id, watched_since, term, class_nbr,"
+        " notification_type, payload, event_at, slot, held)"
+        " values (%s, gen_random_uuid(), gen_random_uuid(), %s, %s, %s, 'seat_available', '{}', %s, %s, true)",
+        [event, AT, section.term, section.class_nbr, AT, AT],
+    )
+
+
+def test_a_look_that_is_still_acknowledged_is_asked_for_again(watched: Stage) -> None:
+    # The commit wakes the mailer at once, when the job that committed is not acknowledged yet.
+    room, sections = watched.parts.mail, [EVEN]
+    watched.parts.ticker.requeue(sections, "first")
+    named = [{"term": section.term, "class_nbr": section.class_nbr} for section in sections]
+    room.recheck(named)
+    assert room.must_recheck
+    watched.redis.flush()  # stands for the acknowledgement
+    room.recheck([])
+    assert not room.must_recheck
+    assert queued(watched) == 1
+
+
+def test_after_a_missed_day_only_the_latest_slot_of_each_half_is_caught_up(watched: Stage) -> None:
+    one = duties(watched.parts)
+    one.catch_up(due(watched), never_stopping)
+    watched.clock.at = AT + timedelta(days=1)
+    ran: Sequence[object] = one.catch_up(due(watched), never_stopping)
+    assert len(ran) == 2

@@ -7,9 +7,12 @@ a server (embedded parts, tests, any Postgres). Both behave alike; one contract 
 from __future__ import annotations
 
 import logging
+import select
 import threading
+import time
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol
+from weakref import WeakKeyDictionary
 
 if TYPE_CHECKING:
     import psycopg
@@ -18,6 +21,9 @@ if TYPE_CHECKING:
 
 CALL_SECONDS = 15.0
 """How long a call may take in all; hosted Supabase itself ends statements of the service role after 8 s."""
+
+_UNUSED_SECONDS = 30.0
+"""After this time a session is asked whether it still stands; on the way something may have forgotten it."""
 
 _UNAVAILABLE_CLASSES = ("08", "53", "57", "58")  # connection, resources, operator, system: SQLSTATE classes
 
@@ -76,6 +82,7 @@ class PostgresDatabase(_Counted):
         self._pool_size = pool_size
         self._timeout = timeout
         self._pool: psycopg_pool.ConnectionPool[psycopg.Connection[Any]] | None = None
+        self._used_at: WeakKeyDictionary[psycopg.Connection[Any], float] = WeakKeyDictionary()
 
     def call(self, function: str, **arguments: Any) -> Any:
         import psycopg
@@ -121,7 +128,8 @@ class PostgresDatabase(_Counted):
                     open=True,
                     timeout=self._timeout,
                     reconnect_timeout=self._timeout,
-                    check=psycopg_pool.ConnectionPool.check_connection,
+                    check=self._check,
+                    reset=self._note_use,
                     kwargs={
                         "autocommit": True,
                         "prepare_threshold": None,  # a pooler in transaction mode knows no prepared statements
@@ -135,6 +143,21 @@ class PostgresDatabase(_Counted):
 
     def _configure(self, connection: psycopg.Connection[Any]) -> None:
         connection.execute("select set_config('statement_timeout', %s, false)", [f"{int(self._timeout * 1000)}"])
+
+    def _check(self, connection: psycopg.Connection[Any]) -> None:
+        """Raise when the session is gone. Asking it costs as much time on the way as the call itself, so that is done
+        only when its socket has something to say, as one does that was closed, or when it has not been used for long.
+        """
+        import psycopg_pool
+
+        looks = select.poll()
+        looks.register(connection.fileno(), select.POLLIN)
+        unused = time.monotonic() - self._used_at.get(connection, 0.0)
+        if unused > _UNUSED_SECONDS or looks.poll(0):
+            psycopg_pool.ConnectionPool.check_connection(connection)
+
+    def _note_use(self, connection: psycopg.Connection[Any]) -> None:
+        self._used_at[connection] = time.monotonic()
 
 
 class SupabaseDatabase(_Counted):

@@ -15,6 +15,7 @@ from shared.settings import ROOT, Settings, SettingsError, load
 
 F = TypeVar("F", bound=Callable[..., object])
 
+BENCHMARKS = ("commands", "database", "queues", "memory", "starts", "growth")
 PASS_ON = {"ignore_unknown_options": True, "help_option_names": []}
 
 
@@ -162,6 +163,18 @@ def chaos(seed: int | None, minutes: float, tape: Path | None, seeds: int, keep:
     from chaos.command import run_chaos
 
     sys.exit(run_chaos(seed=seed, minutes=minutes, tape=tape, seeds=seeds, keep=keep))
+
+
+@commands.command()
+@click.option("--only", multiple=True, type=click.Choice(BENCHMARKS), help="Measure only this; may be repeated.")
+@click.option(
+    "--json", "json_file", type=click.Path(dir_okay=False, path_type=Path), help="Write the figures here too."
+)
+def bench(only: tuple[str, ...], json_file: Path | None) -> None:
+    """Measure what everything costs, beside plain Huey and BullMQ."""
+    from bench.command import run_bench
+
+    sys.exit(run_bench(only=only, json_file=json_file))
 
 
 @commands.command(context_settings=PASS_ON)

@@ -16,6 +16,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import redis
@@ -165,10 +166,13 @@ def _efficiency(report: Report, found: list[Peer], server: EmbeddedRedis) -> Non
         )
 
 
+def _enqueue(server: EmbeddedRedis, count: int, peer: Peer) -> Figures:
+    return peer.trial(server, "enqueue", count)
+
+
 def _bulk(report: Report, found: list[Peer], server: EmbeddedRedis) -> None:
     for count in BULK:
-        taken = _by_turns(found, server, lambda peer, count=count: peer.trial(server, "enqueue", count))
-        for name, figures in taken.items():
+        for name, figures in _by_turns(found, server, partial(_enqueue, server, count)).items():
             report.add(f"enqueue {count:,} jobs", name, figures["seconds"], "s")
 
 

@@ -19,7 +19,7 @@ class Leased:
         self.huey = LeasedHuey(redis_url=url, prefix="bench:")
         self._looks = connect_redis(url)
 
-        @self.huey.task(name="nap")
+        @self.huey.task(name="nap")  # type: ignore[untyped-decorator]  # huey has no types
         def nap(number: int, seconds: float, fails_once: bool) -> None:
             times = notes.began(number)
             if seconds:

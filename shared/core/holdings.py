@@ -84,6 +84,11 @@ class Holdings:
         return len(self.ready) + len(self.running)
 
     @property
+    def free(self) -> int:
+        """How many threads have nothing to run."""
+        return max(self.workers - len(self.running), 0)
+
+    @property
     def delayed(self) -> int:
         """How many wait for a retry."""
         return len(self._delayed)
@@ -209,19 +214,22 @@ class Holdings:
                 self.settled.back.append(job)
         return woken
 
-    def give_back_ready(self) -> None:
-        """Hand what has not started back to the queue; a probe stays, it has its permit."""
-        kept = [job for job in self.ready if job.is_probe]
-        self.settled.front += [job for job in self.ready if not job.is_probe]
-        self.ready = deque(kept)
-        self.marked.intersection_update(job.entry for job in kept)
+    def give_back_ready(self) -> int:
+        """Hand what has not started back to the queue; a probe stays, it has its permit. Returns how many."""
+        jobs = [job for job in self.ready if not job.is_probe]
+        self.ready = deque(job for job in self.ready if job.is_probe)
+        self.marked.difference_update(job.entry for job in jobs)
+        self.settled.front += jobs
+        return len(jobs)
 
-    def give_back_all(self) -> None:
-        """Hand back what is ready and what waits for a retry: the consumer stops."""
-        self.settled.front += [*self.ready, *(job for _, _, job in sorted(self._delayed))]
+    def give_back_all(self) -> int:
+        """Hand back what is ready and what waits for a retry: the consumer stops. Returns how many."""
+        jobs = [*self.ready, *(job for _, _, job in sorted(self._delayed))]
         self.ready.clear()
         self.marked.clear()
         self._delayed.clear()
+        self.settled.front += jobs
+        return len(jobs)
 
     def give_back_running(self) -> int:
         """Hand back what is still running; whatever becomes of it here no longer counts. Returns how many."""

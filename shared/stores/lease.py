@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from shared.core.holdings import FLUSH_AFTER, Holdings, Settlement
 from shared.core.intake import Taken, Wish
 from shared.core.jobs import Delivery
-from shared.stores.redis import RedisError
+from shared.stores.redis import RedisError, wall_clock
 
 if TYPE_CHECKING:
     from shared.stores.queue.storage import QueueStorage
@@ -63,7 +63,7 @@ class Lease:
         if held:
             waits.append(self.renew_at - now)
         if (due := held.next_due()) is not None:
-            waits.append((due - self._storage.clock()) / 1000)
+            waits.append((due - wall_clock()) / 1000)
         return min(waits)
 
     def renew(self) -> None:
@@ -107,6 +107,21 @@ class Lease:
     def rehouse(self, jobs: list[Delivery]) -> None:
         """Queue jobs again that Redis has forgotten, with the next exchange."""
         self._homeless += jobs
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether Redis is known to count nothing as held here, and nothing waits to be queued again."""
+        return not self._written and not self._homeless
+
+    def end(self) -> bool:
+        """Say goodbye, if nothing is held any more; whether Redis heard it."""
+        if not self.is_empty:
+            return False
+        try:
+            self._storage.leave(self._worker_id)
+        except RedisError:
+            return False
+        return True
 
     def lose(self) -> None:
         """Redis did not answer: what it stores is unsure, and it is asked again ever more slowly."""

@@ -14,7 +14,12 @@ from redis.exceptions import NoScriptError
 
 LUA = Path(__file__).parent / "lua"
 
-__all__ = ["Doorbell", "Redis", "RedisError", "Script", "connect_redis"]
+__all__ = ["Doorbell", "Redis", "RedisError", "Script", "connect_redis", "wall_clock"]
+
+
+def wall_clock() -> int:
+    """Epoch milliseconds; what waits between processes is measured by it, also while a replay owns the slots."""
+    return time.time_ns() // 1_000_000
 
 
 def connect_redis(url: str, *, timeout: float = 5.0, pool_size: int = 8) -> Redis:

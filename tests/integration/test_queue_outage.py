@@ -6,6 +6,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 
 import pytest
 
@@ -36,7 +37,7 @@ class Gate:
     def __init__(self, place: Workplace, *keys: str) -> None:
         self.event = threading.Event()
         for key in keys:
-            place.rules[key] = lambda: None if self.event.wait(20) else None
+            place.rules[key] = partial(self.event.wait, 20)
 
     def open(self) -> None:
         self.event.set()

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 
 from huey import crontab
 
@@ -55,7 +56,7 @@ def test_a_stop_goes_in_the_documented_order(any_redis_url: str, queue_on: Place
 def test_a_hung_job_is_handed_back_and_the_stop_ends_in_time(any_redis_url: str, queue_on: Places) -> None:
     place = queue_on(any_redis_url, durations=replace(QUICK, drain=0.2, stop=0.5))
     hangs = threading.Event()
-    place.rules["hung"] = lambda: None if hangs.wait(30) else None
+    place.rules["hung"] = partial(hangs.wait, 30)
     place.huey.push(jobs("hung", "b", "c"), NOW)
     consumer = place.consume(workers=1)
     place.wait_for_runs(1)
@@ -76,7 +77,7 @@ def test_a_hung_job_is_handed_back_and_the_stop_ends_in_time(any_redis_url: str,
 def test_jobs_not_started_are_free_before_the_running_ones_have_finished(any_redis_url: str, queue_on: Places) -> None:
     place, other = queue_on(any_redis_url), queue_on(any_redis_url)
     may_end = threading.Event()
-    place.rules["slow"] = lambda: None if may_end.wait(10) else None
+    place.rules["slow"] = partial(may_end.wait, 10)
     place.huey.push(jobs("slow", "b", "c", "d", "e"), NOW)
     first = place.consume("one", workers=1)
     place.wait_for_runs(1)
@@ -163,7 +164,7 @@ def test_periodic_tasks_run_beside_the_queue_at_their_minute_of_their_timezone(
 def test_a_snapshot_tells_ages_and_counts_without_asking(any_redis_url: str, queue_on: Places) -> None:
     place = queue_on(any_redis_url)
     may_end = threading.Event()
-    place.rules["slow"] = lambda: None if may_end.wait(10) else None
+    place.rules["slow"] = partial(may_end.wait, 10)
     place.huey.push(jobs("slow", "b", "c"), NOW)
     consumer = place.consume(workers=1)
     place.wait_for_runs(1)

@@ -92,7 +92,7 @@ class Workplace:
 
     huey: LeasedHuey
     runs: list[str] = field(default_factory=list)
-    rules: dict[str, Callable[[], None]] = field(default_factory=dict)
+    rules: dict[str, Callable[[], object]] = field(default_factory=dict)
     consumers: list[tuple[LeasedConsumer, threading.Thread]] = field(default_factory=list)
 
     def consume(self, worker_id: str = "one", workers: int = 4) -> LeasedConsumer:

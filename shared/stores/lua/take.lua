@@ -136,7 +136,7 @@ if before ~= expected then
   corrected = '=' .. text
   redis.call('SET', held, text)
 end
-if expected == '' and text ~= '' then redis.call('SADD', consumers, worker) end
+if (expected == '' or before ~= expected) and text ~= '' then redis.call('SADD', consumers, worker) end
 if lease_ms > 0 and text ~= '' then redis.call('SET', lease, '1', 'PX', lease_ms) end
 
 -- 3. Settle what has ended; new texts first, for a job may have been retried and have succeeded since.

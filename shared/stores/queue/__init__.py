@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import logging
 import random
-import time
 from collections.abc import Callable, Iterable
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -38,7 +37,7 @@ from shared.stores.dead_letters import DeadLetters, letter_for
 from shared.stores.lock import Lock
 from shared.stores.queue.consumer import LeasedConsumer
 from shared.stores.queue.storage import Counts, QueueStorage
-from shared.stores.redis import RedisError
+from shared.stores.redis import RedisError, wall_clock
 
 __all__ = [
     "Counts",
@@ -55,11 +54,6 @@ __all__ = [
 ]
 
 _log = logging.getLogger(__name__)
-
-
-def wall_clock() -> int:
-    """Epoch milliseconds."""
-    return time.time_ns() // 1_000_000
 
 
 class _NamedRegistry(Registry):  # type: ignore[misc]  # huey has no types
@@ -84,7 +78,7 @@ class LeasedHuey(Huey):  # type: ignore[misc]  # huey has no types
         durations: Durations | None = None,
         clock: Callable[[], int] = wall_clock,
     ) -> None:
-        """Connects at first use. `clock` gives epoch milliseconds; `timezone` is the periodic tasks' own."""
+        """Connects at first use. `clock` (epoch milliseconds) judges expiry; `timezone` is the periodic tasks' own."""
         self.durations = durations or Durations()
         self.timezone = ZoneInfo(timezone)
         super().__init__(
@@ -155,7 +149,7 @@ class LeasedHuey(Huey):  # type: ignore[misc]  # huey has no types
             self._emit(signals.SIGNAL_ERROR, task, error)
             return self._buried(job, "attempts", error.error)
         self._emit(signals.SIGNAL_RETRYING, task)
-        due = self.storage.clock() + round(error.delay * 1000)
+        due = wall_clock() + round(error.delay * 1000)
         return Ending(lambda held: held.retry(job, due))
 
     def _parked(self, job: Delivery, seconds: float) -> Ending:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from huey.consumer import BaseProcess, Consumer, ConsumerStopped, Worker
 
 from shared.controls import Control
+from shared.core.holdings import Holdings
 from shared.core.jobs import Snapshot, set_current_delivery
 from shared.stores.queue.fetcher import Fetcher
 
@@ -88,10 +89,10 @@ class LeasedConsumer(Consumer):  # type: ignore[misc]  # huey has no types
         finally:
             set_current_delivery(None)
             self._started.pop(job.entry, None)
+        self.fetcher.settle(ending.settle, hold_for=ending.hold_for)
         self._completed += ending.succeeded
         self._failed += not ending.succeeded
         self._last_completed_at = time.time()
-        self.fetcher.settle(ending.settle, hold_for=ending.hold_for)
 
     # ---- being looked at
 
@@ -157,10 +158,10 @@ class LeasedConsumer(Consumer):  # type: ignore[misc]  # huey has no types
         for control in self.controls:
             if not control.stops_last:
                 control.halt()
-        self.fetcher.stop_taking()
-        while self._started and time.monotonic() < began + self.durations.drain:
+        self.fetcher.hand_back(Holdings.give_back_all, for_good=True)
+        while self.fetcher.holdings.running and time.monotonic() < began + self.durations.drain:
             time.sleep(0.02)
-        if unfinished := self.fetcher.give_back_running():
+        if unfinished := self.fetcher.hand_back(Holdings.give_back_running):
             _log.warning("consumer: running jobs handed back", extra={"jobs": unfinished})
         for control in self.controls:
             control.halt()

@@ -17,7 +17,7 @@ from shared.core.jobs import Delivery
 from shared.stores.breaker import Breaker, BreakerStatus
 from shared.stores.lease import LONGEST_NAP, Lease
 from shared.stores.queue.storage import QueueStorage
-from shared.stores.redis import RedisError
+from shared.stores.redis import RedisError, wall_clock
 
 
 class Fetcher:
@@ -32,14 +32,11 @@ class Fetcher:
         self.finished = False
         self._storage = storage
         self._breaker = breaker
-        self._worker_id = worker_id
         self._startable = threading.Condition(self.lock)  # workers wait for jobs
         self._wanted = threading.Condition(self.lock)  # the fetcher waits until jobs are wanted
         self._chores = threading.Condition(self.lock)  # the keeper waits for something to do
         self._doorbell = storage.open_doorbell()
         breaker.on_change = self._observe
-
-    # ---- for the workers
 
     def next(self) -> Delivery | None:
         """Wait for a job, see that Redis knows it as running, and hand it out. None when the consumer stops."""
@@ -73,57 +70,37 @@ class Fetcher:
             if held.ready:
                 self._startable.notify()
 
-    # ---- for the consumer
-
     def pause(self, paused: bool) -> None:
         """Stop or go on taking jobs, by an operator's wish; what runs goes on."""
         with self.lock:
             if paused == self.intake.is_paused:
                 return
-            self.intake.is_paused = paused
-            self.intake.left = None
-            if paused:
-                self.holdings.give_back_ready()
+            self.intake.is_paused, self.intake.left = paused, None
             self._wake()
         if paused:
-            self._doorbell.interrupt()
+            self.hand_back(Holdings.give_back_ready)
 
-    def stop_taking(self) -> None:
-        """Hand back at once what has not started. Running jobs go on."""
+    def hand_back(self, which: Callable[[Holdings], int], *, for_good: bool = False) -> int:
+        """Give jobs back to the queue at once, as `which` tells the holdings; `for_good`: and take no more."""
         with self.lock:
-            self.stopping = True
-            self.holdings.give_back_all()
+            self.stopping = self.stopping or for_good
+            count = which(self.holdings)
             self._wake()
         self._doorbell.interrupt()
-        self._flush()
-
-    def give_back_running(self) -> int:
-        """Hand back what still runs; returns how many jobs that were."""
-        with self.lock:
-            count = self.holdings.give_back_running()
-        self._flush()
+        if self.holdings.settled:
+            self._exchange(Wish())
         return count
 
     def leave(self) -> bool:
         """Write what is left to write, and say goodbye; false when Redis still counts jobs as ours."""
-        self._flush()
+        for _ in range(3):  # jobs that Redis had forgotten, or given us without our knowing, need more than one
+            if self.holdings.settled or not self.lease.is_empty:
+                self._exchange(Wish())
         with self.lease.turn, self.lock:
             self.finished = True
             self._wake()
         self._doorbell.close()
-        if self.holdings or not self.lease.connected:
-            return False
-        try:
-            self._storage.leave(self._worker_id)
-        except RedisError:
-            return False
-        return True
-
-    def _flush(self) -> None:
-        if self.holdings.settled:
-            self._exchange(Wish())
-
-    # ---- the fetcher
+        return not self.holdings and self.lease.end()
 
     def fetch(self) -> None:
         """One turn of the fetcher: wait until jobs are wanted, then take some or listen for the doorbell."""
@@ -151,8 +128,6 @@ class Fetcher:
         with self.lock:
             self.intake.listened(rang=rang, in_vain=refused <= 0)
 
-    # ---- the keeper
-
     def keep(self) -> None:
         """One turn of the keeper: wait until something is due, then do it."""
         with self.lock:
@@ -163,7 +138,7 @@ class Fetcher:
             if self.finished:
                 return
             may_start = self.intake.is_open and not self.stopping
-            self._startable.notify(self.holdings.wake_due(self._storage.clock(), gate_open=may_start))
+            self._startable.notify(self.holdings.wake_due(wall_clock(), gate_open=may_start))
             flush, renew = self._should_flush(), bool(self.holdings) and self.lease.must_renew
         if flush:
             self._exchange(Wish())
@@ -175,8 +150,6 @@ class Fetcher:
             return True
         take_is_near = self._wants_jobs() and self.intake.left != 0
         return self.holdings.should_flush(time.monotonic(), take_is_near=take_is_near)
-
-    # ---- round trips
 
     def _mark_more(self) -> None:
         """Have Redis know which jobs may be running soon, beside those it knows. One command."""
@@ -209,9 +182,7 @@ class Fetcher:
                     # Marks are made ahead only where jobs flow: of slow ones, exactly the running are known.
                     flows = len(settled.acked) >= held.workers
                     wish = self.intake.wish(held, flows=flows)
-                    marked = held.with_more_marked(
-                        len(held.ready) if flows else max(held.workers - len(held.running), 0)
-                    )
+                    marked = held.with_more_marked(len(held.ready) if flows else held.free)
                 holding = held.text(marked)
             was_connected = self.lease.connected
             taken = self.lease.exchange(holding, settled, wish)
@@ -233,21 +204,19 @@ class Fetcher:
     def _accept(self, taken: Taken) -> None:
         """Take note of what was taken, or of why nothing was."""
         self.intake.note(taken)
-        self._breaker.saw(taken.breaker, taken.wait)
+        self._breaker.saw(taken.breaker, taken.wait if taken.reason == "breaker" else 0.0)
         if taken.reason == "probe":
             taken.deliveries[0].permit = self._breaker.permit_now(taken.probe)
             self._close_gate(self._storage.durations.probe_lease)
         elif taken.wait > 0 or self._breaker.last_seen.state != "CLOSED":
             self._close_gate(taken.wait)
-        else:
-            self._open_gate()
-        self.holdings.accept(taken.deliveries, taken.marked, self._storage.clock())
+        elif self.intake.open():
+            self._wake()
+        self.holdings.accept(taken.deliveries, taken.marked, wall_clock())
         if self.stopping or self.intake.is_paused:
             self.holdings.give_back_all()
         self._startable.notify(len(taken.deliveries))
         self._chores.notify()
-
-    # ---- small things, all under the lock
 
     def _can_start(self) -> bool:
         if not self.lease.connected:
@@ -260,17 +229,13 @@ class Fetcher:
     def _observe(self, status: BreakerStatus) -> None:
         """The breaker was asked or told something: open or close the gate for the jobs in hand."""
         with self.lock:
-            if status.state == "CLOSED":
-                self._open_gate()
-            else:
+            if status.state != "CLOSED":
                 self._close_gate(status.retry_after)
+            elif self.intake.open():
+                self._wake()
 
     def _wants_jobs(self) -> bool:
         return self.lease.connected and self.intake.wants_jobs(self.holdings)
-
-    def _open_gate(self) -> None:
-        if self.intake.open():
-            self._wake()
 
     def _close_gate(self, seconds: float) -> None:
         self.intake.close(time.monotonic() + seconds)

@@ -28,7 +28,19 @@ def _addresses(value: object) -> object:
     if not isinstance(value, list):
         return []
     texts = [text for text in value if isinstance(text, str)]
-    return [(match[1] if (match := _IN_BRACKETS.search(text)) else text).strip() for text in texts]
+    return [_storable(match[1] if (match := _IN_BRACKETS.search(text)) else text).strip() for text in texts]
+
+
+def _storable(text: str) -> str:
+    """The text without what Postgres cannot hold (NUL, half characters): quoted answers of mail servers hold anything.
+
+    Otherwise such a message would fail however often it is repeated, and its bounce would never count.
+    """
+    return text.encode("utf-8", "ignore").decode().replace("\0", "")
+
+
+def _id(value: object) -> object:
+    return _storable(value) if isinstance(value, str) else None
 
 
 def _object(value: object) -> object:
@@ -38,7 +50,7 @@ def _object(value: object) -> object:
 class _Data(BaseModel):
     model_config = ConfigDict(hide_input_in_errors=True)
 
-    email_id: str | None = None
+    email_id: Annotated[str | None, BeforeValidator(_id)] = None
     to: Annotated[list[str], BeforeValidator(_addresses)] = []
     bounce: Annotated[dict[str, Any], BeforeValidator(_object)] = {}
     failed: Annotated[dict[str, Any], BeforeValidator(_object)] = {}
@@ -105,4 +117,4 @@ def _reason(event: _Event) -> str | None:
     said = data.failed.get("reason") or data.bounce.get("message") or data.suppressed.get("message")
     kind = event.type.removeprefix("email.")
     text = f"{kind}: {said}" if isinstance(said, str) and said else kind
-    return _ADDRESS.sub("<address>", text)[:MAX_REASON] if kind != "delivered" else None
+    return _ADDRESS.sub("<address>", _storable(text))[:MAX_REASON] if kind != "delivered" else None

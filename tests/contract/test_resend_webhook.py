@@ -160,6 +160,25 @@ def test_only_permanent_bounces_count(site: Site) -> None:
     assert profile(site, user)["email_bounced"] is False
 
 
+@pytest.mark.parametrize("odd", ["\0", "\ud800"], ids=["nul", "half a character"])
+def test_characters_that_the_database_cannot_hold_do_not_hide_a_bounce(site: Site, odd: str) -> None:
+    user = site.world.add_user()
+    bounce = {"type": "Permanent", "message": f"550 {odd} no such mailbox"}
+    bounced = event("bounced", address(site, user), f"x{odd}@y", email_id=odd, bounce=bounce)
+    assert tell(site, bounced).status_code == 200
+    assert profile(site, user)["email_bounced"] is True
+    failed = event("failed", address(site, user), email_id=odd, failed={"reason": odd})
+    assert tell(site, failed, "msg_2").status_code == 200
+
+
+def test_a_message_id_that_is_no_text_does_not_hide_a_bounce(site: Site) -> None:
+    user = site.world.add_user()
+    message = json.loads(event("bounced", address(site, user), **_PERMANENT))
+    message["data"]["email_id"] = 7
+    assert tell(site, json.dumps(message)).status_code == 200
+    assert profile(site, user)["email_bounced"] is True
+
+
 def test_a_complaint_is_also_a_goodbye(site: Site) -> None:
     user = site.world.add_user()
     tell(site, event("complained", address(site, user)))

@@ -1,7 +1,11 @@
 """/api/fetch-class-details, row by row."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
+from shared.web.lookups import AT_ONCE
 from tests.support.site import SECTIONS, TERM, Site
 
 PATH = "/api/fetch-class-details"
@@ -74,3 +78,18 @@ def test_look_ups_are_rationed(site: Site) -> None:
     site.restart(USER_LOOKUPS_PER_MINUTE="2")
     user = site.world.add_user()
     assert [site.ask("POST", PATH, user=user, json=BODY).status_code for _ in range(3)] == [200, 200, 429]
+
+
+def test_a_scraper_that_hangs_does_not_keep_every_thread(site: Site) -> None:
+    users = [site.world.add_user() for _ in range(AT_ONCE + 1)]
+    site.misbehave("hang", seconds=4, count=AT_ONCE)
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        hanging = [pool.submit(site.ask, "POST", PATH, user=user, json=BODY) for user in users[:-1]]
+        while site.campus.faults.as_json():  # until every one of them waits for the scraper
+            time.sleep(0.01)
+        for answer in (site.ask("POST", PATH, user=users[-1], json=BODY), site.watch(users[-1])):
+            assert answer.status_code == 503
+            assert answer.get_json() == {"error": "Class search is busy. Please try again in 5 seconds."}
+            assert answer.headers["Retry-After"] == "5"
+        assert not any(one.done() for one in hanging)
+    assert site.ask("POST", PATH, user=users[-1], json=BODY).status_code == 200

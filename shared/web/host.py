@@ -7,15 +7,19 @@ framework's command line; only the path decides here, and it is compared as it i
 from __future__ import annotations
 
 import faulthandler
+import json
 import logging
 import os
 import signal
+import socket
 import sys
+import uuid
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, NoReturn
 
 import functions_framework
 from flask import Request, Response
+from gunicorn import util
 from gunicorn.config import Config
 from gunicorn.sock import create_sockets
 from gunicorn.workers.gthread import ThreadWorker
@@ -33,6 +37,8 @@ log = logging.getLogger(__name__)
 
 THREADS = 8
 GRACEFUL_SECONDS = 28
+MAX_HEADER_BYTES = 64 * 1024
+"""Of one header: the site's cookie alone may come in sixteen chunks of three kilobytes."""
 LOOK_SECONDS = 10.0
 
 
@@ -77,6 +83,19 @@ def _nowhere(environ: WSGIEnvironment, start_response: StartResponse) -> Iterabl
     return _not_found(Request(environ))(environ, start_response)
 
 
+def _refuse(connection: socket.socket, status: int, reason: str, _detail: str) -> None:
+    """What gunicorn cannot read is refused as JSON like everything else, without a word of what was sent."""
+    body = json.dumps({"success": False, "error": reason})
+    head = [
+        f"HTTP/1.1 {status} {reason}",
+        "Connection: close",
+        "Content-Type: application/json",
+        f"Content-Length: {len(body)}",
+        f"X-Request-Id: {uuid.uuid4().hex}",
+    ]
+    util.write_nonblock(connection, "\r\n".join([*head, "", body]).encode())
+
+
 class _Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
     """Gunicorn's threaded worker as the only process, without the master that would fork and watch it.
 
@@ -118,6 +137,8 @@ def _configuration(settings: Settings, watchdog: Watchdog) -> Config:
         "accesslog": None,
         "errorlog": "-",
         "loglevel": "warning",
+        "limit_request_line": 8190,
+        "limit_request_field_size": MAX_HEADER_BYTES,
         "forwarder_headers": "",  # nobody in front may rename our paths (SCRIPT_NAME)
         "post_worker_init": served,
     }
@@ -134,6 +155,9 @@ def serve(settings: Settings) -> NoReturn:
     watchdog = Watchdog(Notifier(supervisor.notify_socket), supervisor.watchdog_seconds, live)
     configuration = _configuration(settings, watchdog)
     logger = configuration.logger_class(configuration)
+    logger.error_log.handlers.clear()  # its lines go the way of all others, in their form and without secrets
+    logger.error_log.propagate = True
+    util.write_error = _refuse  # a page of its own otherwise
     sockets = create_sockets(configuration, logger)
     _Worker(0, os.getppid(), sockets, _Application(), configuration.timeout, configuration, logger).init_process()
     watchdog.stop()

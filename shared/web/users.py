@@ -130,7 +130,7 @@ def _cookie_names(cookies: Mapping[str, str], settings: Settings) -> list[str]:
 
 def _joined(cookies: Mapping[str, str], name: str) -> str:
     """The cookie's value: whole, or in numbered chunks up to the first that is missing."""
-    if name in cookies:
+    if cookies.get(name):  # an empty one is what is left where chunks have taken its place
         return cookies[name]
     chunks = []
     for number in range(MAX_CHUNKS):

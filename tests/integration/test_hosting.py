@@ -85,6 +85,30 @@ def test_a_body_that_is_too_large_is_refused_however_it_is_sent(host: tuple[str,
     assert get(url, "POST", headers=BEARER, data=iter([b"x" * 35_000] * 2)).status_code == 413
 
 
+def test_what_is_no_request_is_refused_as_json_without_repeating_it(host: tuple[str, Child]) -> None:
+    port = int(host[0].rpartition(":")[2])
+    for lines, status in (
+        ("secret-word", 400),
+        (f"GET /{'secret-word' * 800} HTTP/1.1\r\nHost: here", 414),
+        (f"GET / HTTP/1.1\r\nHost: here\r\nCookie: {'secret-word' * 7000}", 431),
+    ):
+        with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+            connection.sendall(lines.encode() + b"\r\n\r\n")
+            answer = connection.makefile("rb").read().decode()
+        head, _, body = answer.partition("\r\n\r\n")
+        assert head.startswith(f"HTTP/1.1 {status} ")
+        assert "Content-Type: application/json" in head
+        assert "X-Request-Id: " in head
+        assert json.loads(body)["success"] is False
+        assert "secret-word" not in answer
+
+
+def test_a_cookie_of_many_chunks_arrives(host: tuple[str, Child]) -> None:
+    chunks = "; ".join(f"sb-abcdefgh-auth-token.{number}={'x' * 3180}" for number in range(16))
+    answer = get(f"{host[0]}/api/class-watches", headers={"Cookie": chunks})
+    assert (answer.status_code, answer.json()) == (401, {"error": "Unauthorized"})
+
+
 def test_a_request_that_runs_is_finished_before_the_process_leaves(host: tuple[str, Child], stage: Stage) -> None:
     url, child = host
     stage.scraper_fails("hang", seconds=1.0)

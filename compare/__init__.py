@@ -1,0 +1,1 @@
+"""The comparison with the old Workers version: what decides alike, and where this project decides better."""

@@ -1,0 +1,236 @@
+"""The new side of a replay: the product's own flows on a real Postgres, in this process.
+
+Real are tick, check, comparison, commit with all its SQL, retries and parking, the outbox, freezing, rendering and
+settling. In their places stand a list instead of the Redis queue, a breaker in memory (the real one tells the time by
+Redis), and a sender that keeps what it gets; those have tests of their own.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import psycopg
+from psycopg.rows import dict_row
+
+from compare.breaker import Breaker, Gate
+from compare.decisions import FACTS, Key, Mail, Row, Slot
+from compare.old_side import HOUR_MS, changed
+from compare.scene import Clock, Once, Scene
+from local.campus.sections import HALF_HOUR_MS
+from shared.clients.resend import Accepted, Outcome, Unknown
+from shared.clients.scraper import Answer, Found, NotFound, classify
+from shared.core.durations import Durations
+from shared.core.jobs import Delivery, GiveUp, Job, NotDoneError, Park, Pause, PushResult
+from shared.core.sections import Facts, Section
+from shared.core.slots import group_at
+from shared.emails import words
+from shared.emails.renderer import Renderer
+from shared.emails.tokens import UnsubscribeTokens
+from shared.flows.check import Checker, CheckOrder
+from shared.flows.mail import MailRoom, MailTiming, send_due_mail
+from shared.flows.queued import check_queued
+from shared.flows.tick import Ticker, TickOrder
+from shared.stores.database import Database, DatabaseUnavailable, connect_postgres
+from shared.stores.lock import Busy, Held, Unavailable
+
+_QUICKLY = Durations()
+_SECTION = re.compile(r"/go/asu\?classNbr=(\d{5})&term=(\d{4})")
+_KINDS = {"🎉 Seat": "seat_available", "👨‍🏫 Ins": "instructor_assigned"}
+_EDGES = ["seat_available", "seats_filled", "instructor_assigned", "instructor_changed", "instructor_unassigned"]
+_EVENTS = "select id, term, class_nbr, kind from pickmyclass.section_events where id > %s and kind = any (%s) order by 1"
+_STATES = "select * from pickmyclass.section_checks where observed_at is not null"
+
+
+class NewSide:
+    """Plays the slots of a scene; `play` tells what the product decided in each."""
+
+    def __init__(self, scene: Scene, url: str) -> None:
+        """`url` names a fresh, migrated database with the students signed up, whose sections are all ours."""
+        self._scene, self._clock, self._once = scene, Clock(), Once()
+        self._database = _Faulty(connect_postgres(url, pool_size=2), self._fails)
+        self._session = psycopg.connect(url, autocommit=True, connect_timeout=10, row_factory=dict_row)
+        self._jobs = _Jobs()
+        self._ticker = Ticker(self._database, self._jobs, _FreeLock(), self._now)
+        self._checker = Checker(self._database, Gate(Breaker(self._clock)), self, self._now)
+        tokens = UnsubscribeTokens("a secret of the comparison", None)
+        zone = ZoneInfo("America/Phoenix")
+        site = "https://pickmyclass.example"
+        renderer = Renderer(site_url=site, sender="PickMyClass <hello@example.edu>", zone=zone, tokens=tokens)
+        self._mail = MailRoom(self._database, self, renderer, self._recheck, MailTiming(unit=0.001))
+        self._slot = Slot(0)
+        self._rows: dict[Key, Row] = {}
+        self._last_event = 0
+        self._numbers = count(1)
+
+    def play(self, slot_ms: int) -> Slot:
+        """One slot: the tick, whatever was late, people who add watches, and mail."""
+        self._clock.begin(slot_ms)
+        self._slot = Slot(slot_ms)
+        if slot_ms not in self._scene.late:
+            self._tick(slot_ms)
+        if slot_ms - HALF_HOUR_MS in self._scene.late:
+            self._tick(slot_ms - HALF_HOUR_MS)
+        for addition in self._scene.additions.get(slot_ms, ()):
+            self._checker.check(CheckOrder(Section(*addition.section), now=self._now()))
+        for _ in range(3):  # what the mass-event guard holds is looked at once more, and sent after that
+            send_due_mail(self._mail, "replay", patience=60.0)
+            if not self._jobs.waiting:
+                break
+            self._work()
+        self._read_rows()
+        return self._slot
+
+    def close(self) -> None:
+        """End its sessions."""
+        self._database.close()
+        self._session.close()
+
+    def look_up(self, section: Section, timeout: float) -> Answer:  # noqa: ARG002 - part of the client's interface
+        """Ask the campus. In a slow scrape a whole newer check goes by before the answer is there."""
+        key = (section.term, section.class_nbr)
+        slow = (self._clock.slot_ms, key) in self._scene.slow and self._once(("slow", self._clock.slot_ms, key))
+        if slow:
+            self._checker.check(CheckOrder(section, now=self._now() + timedelta(minutes=1)))
+        reply = self._scene.answer(key, self._clock, stale=slow)
+        answer = classify(reply.status, reply.body)
+        if isinstance(answer, Found | NotFound):
+            self._slot.checked.add(key)
+        return answer
+
+    def send_batch(self, key: str, body: str, size: int) -> Outcome:  # noqa: ARG002 - part of the client's interface
+        """Take a batch, unless a fault wants it not to be known whether it was taken."""
+        mails = [_parse(mail) for mail in json.loads(body)]
+        for mail, _ in mails:
+            fault = (self._clock.slot_ms, mail.section)
+            if fault in self._scene.resend_faults and self._once(("resend", fault)):
+                return Unknown("a fault of the play")
+        rows = self._facts_of([mail for mail, _ in mails])
+        for (mail, text), facts in zip(mails, rows, strict=True):
+            told = facts if _tells(text, mail.kind, facts) else ("the text does not tell the facts",)
+            self._slot.mails.append(Mail(mail.section, mail.kind, mail.recipient, mail.subject, told))
+        return Accepted(tuple(f"message-{next(self._numbers)}" for _ in mails))
+
+    def _now(self) -> datetime:
+        """The play's time: it stands at the slot's start, as in every replay."""
+        return datetime.fromtimestamp(self._clock.slot_ms / 1000, UTC)
+
+    def _tick(self, scheduled_ms: int) -> None:
+        scheduled = datetime.fromtimestamp(scheduled_ms / 1000, UTC)
+        self._ticker.tick(TickOrder(scheduled, group_at(scheduled), "scheduler", "replay", replay=True))
+        self._work()
+
+    def _work(self) -> None:
+        """What the consumer does with its queue: one job after the other, retries behind what waits."""
+        waiting, self._jobs.waiting = self._jobs.waiting, []
+        while waiting and self._clock.offset_ms < HOUR_MS:
+            again, parked = [], False
+            for delivery in waiting:
+                try:
+                    check_queued(self._checker, delivery, _QUICKLY)
+                except (Park, Pause):
+                    again.append(delivery)
+                    parked = True
+                except GiveUp:
+                    pass
+                except NotDoneError:
+                    delivery.attempts += 1
+                    if delivery.attempts < delivery.max_attempts:
+                        again.append(delivery)
+            waiting = sorted(again, key=lambda one: one.attempts)
+            self._clock.offset_ms += 120_000 if parked else 1_000
+
+    def _recheck(self, sections: Sequence[Section]) -> None:
+        self._ticker.requeue(list(sections), "mass-event", replay=True)
+
+    def _fails(self, check: dict[str, Any]) -> bool:
+        fault = (self._clock.slot_ms, (check["term"], check["class_nbr"]))
+        return fault in self._scene.database_faults and self._once(("database", fault))
+
+    def _facts_of(self, mails: Sequence[Mail]) -> list[Row]:
+        """The facts that were written down for these emails when they became owed."""
+        asked = [mail.section for mail in mails]
+        rows = {key: self._rows_now(key) for key in set(asked)}
+        return [rows[key] for key in asked]
+
+    def _rows_now(self, key: Key) -> Row:
+        facts = self._database.call("pmc_read_section", p_term=key[0], p_class_nbr=key[1])["facts"]
+        return tuple(facts[name] for name in FACTS)
+
+    def _read_rows(self) -> None:
+        """The baselines and events of this slot, read as the owner: what the product remembers."""
+        for event in self._session.execute(_EVENTS, [self._last_event, _EDGES]):
+            self._last_event = event["id"]
+            self._slot.events[((event["term"], event["class_nbr"]), event["kind"])] += 1
+        states = self._session.execute(_STATES)
+        found = {(row["term"], row["class_nbr"]): tuple(row[name] for name in FACTS) for row in states}
+        self._slot.states = changed(self._rows, found)
+        self._rows = found
+
+
+class _Faulty:
+    """The gateway, whose commits fail when the play wants it."""
+
+    def __init__(self, inner: Database, fails: Callable[[dict[str, Any]], bool]) -> None:
+        self._inner, self._fails = inner, fails
+
+    @property
+    def calls(self) -> int:
+        return self._inner.calls
+
+    def call(self, function: str, **arguments: Any) -> Any:
+        if function == "pmc_commit_check" and self._fails(arguments["p_check"]):
+            raise DatabaseUnavailable("a fault of the play")
+        return self._inner.call(function, **arguments)
+
+    def close(self) -> None:
+        self._inner.close()
+
+
+def _parse(mail: dict[str, Any]) -> tuple[Mail, str]:
+    """An email as it left, without its facts, and its text."""
+    text = mail["text"]
+    found = _SECTION.search(text)
+    if found is None:
+        raise ValueError("an email without a link to its section")
+    kind = next((kind for start, kind in _KINDS.items() if mail["subject"].startswith(start)), "other")
+    return Mail((found[2], found[1]), kind, mail["to"][0], mail["subject"], ()), text
+
+
+def _tells(text: str, kind: str, row: Row) -> bool:
+    """Whether the text says what a student must know: course, instructor, place, time, and how many seats are open."""
+    facts = Facts(**dict(zip(FACTS, row, strict=True)))  # type: ignore[arg-type]  # FACTS names its fields
+    said = [words.course(facts), words.instructor(facts), words.one_line(facts.location)]
+    said += [words.one_line(facts.meeting_times), words.one_line(facts.title)]
+    if kind == "seat_available" and facts.seats_available is not None:
+        said.append(f"{facts.seats_available} {words.open_words(facts)}")
+    return all(one in text for one in said)
+
+
+class _Jobs:
+    """The queue, as a list."""
+
+    def __init__(self) -> None:
+        self.waiting: list[Delivery] = []
+
+    def push(self, jobs: Sequence[Job], now_ms: int) -> PushResult:
+        self.waiting += [Delivery.of(job, f"job-{number}", now_ms) for number, job in enumerate(jobs)]
+        return PushResult(len(jobs), 0)
+
+
+class _FreeLock:
+    """A lock that nobody else wants."""
+
+    def acquire(self, holder: str) -> Held | Busy | Unavailable:  # noqa: ARG002 - part of the interface
+        return Held()
+
+    def acquire_patiently(self, holder: str, sleep: Callable[[float], bool]) -> Held | Busy | Unavailable:  # noqa: ARG002
+        return Held()
+
+    def release(self, holder: str) -> bool:  # noqa: ARG002 - part of the interface
+        return True

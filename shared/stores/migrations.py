@@ -62,6 +62,17 @@ class Report:
     owner: str = ""
     max_watches: int | None = None
 
+    def __str__(self) -> str:
+        """What an operator wants to read after `./run.sh migrate`."""
+        lines = [f"applied {name}" for name in self.applied]
+        lines.append(f"{len(self.applied)} applied now, {self.already_applied} before.")
+        if self.applied:
+            lines.append("The origin's tables were here before us." if self.origin_found else "The tables are our own.")
+        lines.append(f"New sections belong to: {self.owner} (./run.sh ops ownership show).")
+        if self.max_watches is not None:
+            lines.append(f"One student may watch {self.max_watches} sections.")
+        return "\n".join(lines)
+
 
 def read_migrations(folder: Path) -> list[Migration]:
     """The migrations in `folder`, in order. Raises `MigrationError` for a file that is not named like one."""

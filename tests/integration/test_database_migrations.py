@@ -132,6 +132,7 @@ def test_an_empty_postgres_gets_everything_and_is_ours(empty_postgres_url: str) 
     report = migrate(empty_postgres_url, max_watches=7)
     assert report.applied == [path.stem for path in sorted(MIGRATIONS.glob("*.sql"))]
     assert (report.origin_found, report.owner) == (False, "server")
+    assert f"{len(report.applied)} applied now, 0 before." in str(report)
     assert rows(empty_postgres_url, "select value from pickmyclass.settings where key = 'max_watches'") == [("7",)]
 
 
@@ -344,11 +345,20 @@ def test_people_cannot_write_what_is_said_about_them(moved_url: str, change: str
 
 
 def test_people_cannot_come_in_as_admins(moved_url: str) -> None:  # O38
+    with person(moved_url, "service_role") as service:
+        service.execute(f"delete from user_profiles where user_id = '{BOB}'")
     with person(moved_url, "authenticated", BOB) as session:
-        session.execute(f"delete from user_profiles where user_id = '{BOB}'")
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             session.execute(f"insert into user_profiles (user_id, is_admin) values ('{BOB}', true)")
         session.execute(f"insert into user_profiles (user_id, age_verified_at) values ('{BOB}', now())")
+
+
+def test_people_cannot_shed_a_bounce_by_coming_back_with_a_fresh_profile(moved_url: str) -> None:  # O38
+    with person(moved_url, "authenticated", BOB) as session, pytest.raises(psycopg.errors.InsufficientPrivilege):
+        session.execute(f"delete from user_profiles where user_id = '{BOB}'")
+    assert rows(moved_url, "select email_bounced from user_profiles where user_id = %s", BOB) == [(True,)]
+    rows(moved_url, "delete from auth.users where id = %s returning id", BOB)
+    assert rows(moved_url, "select 1 from user_profiles where user_id = %s", BOB) == []
 
 
 def test_people_still_write_their_consent_and_the_service_everything(moved_url: str) -> None:

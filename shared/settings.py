@@ -7,17 +7,15 @@ the remedy; a value is never repeated in a message, because it may be a secret.
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Collection, Mapping, MutableMapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from zoneinfo import ZoneInfo
 
 from dotenv import dotenv_values
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from shared.schedule import ScheduleError, check_schedule
+from shared import settings_values as values
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -53,66 +51,7 @@ class SettingsError(Exception):
         super().__init__("\n".join(f"  {problem}" for problem in problems))
 
 
-def _http_url(value: str) -> str:
-    if not re.fullmatch(r"https?://[^\s/@?#]+(/[^\s?#]*)?", value):
-        raise ValueError("must be an http(s) URL without credentials, query or fragment")
-    return value.rstrip("/")
-
-
-def _redis_url(value: str) -> str:
-    if not re.fullmatch(r"(rediss?://\S+|unix://\S+)", value):
-        raise ValueError("must start with redis://, rediss:// or unix://")
-    return value
-
-
-def _postgres_url(value: str) -> str:
-    if not re.fullmatch(r"postgres(ql)?://\S+", value):
-        raise ValueError("must start with postgresql://")
-    return value
-
-
-def _cron_secret(value: str) -> str:
-    secrets = value.split(",")
-    if len(secrets) > 2 or not all(secret.strip() for secret in secrets):
-        raise ValueError("must be one secret, or two separated by a comma while rotating")
-    return value
-
-
-def _webhook_secret(value: str) -> str:
-    if not value.startswith("whsec_"):
-        raise ValueError("must start with whsec_ (copy it from Resend's webhook page)")
-    return value
-
-
-def _sender(value: str) -> str:
-    if not re.fullmatch(r"[^\r\n<>@]*<?[^\s<>@]+@[^\s<>@]+\.[^\s<>@]+>?", value):
-        raise ValueError("must be an address, or a name with an address: PickMyClass <hello@example.edu>")
-    return value
-
-
-def _prefix(value: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9_.:-]{1,64}", value):
-        raise ValueError("must be 1 to 64 letters, digits, or any of _ . : -")
-    return value
-
-
-def _timezone(value: str) -> str:
-    try:
-        ZoneInfo(value)
-    except (KeyError, OSError, ValueError) as error:
-        raise ValueError("must be a time zone name such as America/Phoenix") from error
-    return value
-
-
-def _schedule(value: str) -> str:
-    try:
-        check_schedule(value)
-    except ScheduleError as error:
-        raise ValueError(str(error)) from error
-    return value
-
-
-HttpUrl = Annotated[str, AfterValidator(_http_url)]
+HttpUrl = Annotated[str, AfterValidator(values.http_url)]
 
 
 class Settings(BaseModel):
@@ -123,12 +62,12 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, hide_input_in_errors=True, extra="forbid")
 
-    redis_url: Annotated[str, AfterValidator(_redis_url)] | None = Field(
+    redis_url: Annotated[str, AfterValidator(values.redis_url)] | None = Field(
         None, repr=False, description="Queue, breaker and lock: redis://, or rediss:// for a hosted one."
     )
     supabase_url: HttpUrl | None = Field(None, description="The Supabase project's address.")
     supabase_service_role_key: str | None = Field(None, repr=False, description="The project's service-role key.")
-    database_url: Annotated[str, AfterValidator(_postgres_url)] | None = Field(
+    database_url: Annotated[str, AfterValidator(values.postgres_url)] | None = Field(
         None,
         repr=False,
         description="Session connection to Postgres: used by migrate, and by everything without SUPABASE_URL.",
@@ -139,7 +78,7 @@ class Settings(BaseModel):
     )
     scraper_url: HttpUrl | None = Field(None, description="The scraper service.")
     scraper_secret_token: str | None = Field(None, repr=False, description="The scraper's token.")
-    cron_secret: Annotated[str, AfterValidator(_cron_secret)] | None = Field(
+    cron_secret: Annotated[str, AfterValidator(values.cron_secret)] | None = Field(
         None,
         repr=False,
         description="Bearer token of the operator's endpoints; two separated by a comma while rotating.",
@@ -149,10 +88,10 @@ class Settings(BaseModel):
 
     resend_api_key: str | None = Field(None, repr=False, description="Without it mail stays pending.")
     resend_api_url: HttpUrl = Field("https://api.resend.com", description="Resend's API, or a stand-in.")
-    resend_webhook_secret: Annotated[str, AfterValidator(_webhook_secret)] | None = Field(
+    resend_webhook_secret: Annotated[str, AfterValidator(values.webhook_secret)] | None = Field(
         None, repr=False, description="Verifies Resend's webhooks (whsec_...)."
     )
-    notification_from_email: Annotated[str, AfterValidator(_sender)] | None = Field(
+    notification_from_email: Annotated[str, AfterValidator(values.sender)] | None = Field(
         None, description="The sender; required with a Resend key."
     )
     unsubscribe_legacy_secret: str | None = Field(
@@ -173,10 +112,10 @@ class Settings(BaseModel):
         pattern=r"^[A-Za-z0-9_.-]{1,64}$",
         description="Name of this server in the registry; default its host name.",
     )
-    cron_schedule: Annotated[str, AfterValidator(_schedule)] = Field(
+    cron_schedule: Annotated[str, AfterValidator(values.schedule)] = Field(
         "0,30 * * * *", description="When the consumer ticks; must hit every half hour, or off."
     )
-    cron_timezone: Annotated[str, AfterValidator(_timezone)] = Field(
+    cron_timezone: Annotated[str, AfterValidator(values.timezone)] = Field(
         "America/Phoenix", description="Time zone of the schedule and of times in mail."
     )
     log_format: Literal["json", "text", "auto"] = Field(
@@ -185,13 +124,13 @@ class Settings(BaseModel):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="The least level that is logged."
     )
-    redis_prefix: Annotated[str, AfterValidator(_prefix)] = Field(
+    redis_prefix: Annotated[str, AfterValidator(values.prefix)] = Field(
         "pickmyclass:", description="Prefix of every Redis key."
     )
     host: str = Field("127.0.0.1", min_length=1, description="Address the functions listen on.")
     port: int = Field(8080, ge=1, le=65535, description="Port the functions listen on.")
     heartbeat_url: HttpUrl | None = Field(None, description="A dead-man service, pinged around every tick.")
-    alert_email: Annotated[str, AfterValidator(_sender)] | None = Field(
+    alert_email: Annotated[str, AfterValidator(values.sender)] | None = Field(
         None, description="Whom to tell when something is wrong."
     )
 
@@ -210,12 +149,7 @@ class Settings(BaseModel):
 
     def missing(self) -> list[str]:
         """Names of the settings that production needs and that are not set, in the order of the documentation."""
-        names = [name for name in _REQUIRED if getattr(self, name.lower()) is None]
-        if self.transport == "supabase":
-            names += [n for n in ("SUPABASE_URL", "SUPABASE_SERVICE_ROLE_KEY") if getattr(self, n.lower()) is None]
-        elif self.database_url is None:
-            names.append("DATABASE_URL")
-        return names
+        return _missing([name for name in names() if getattr(self, name.lower()) is not None], self.transport)
 
     @staticmethod
     def problem(name: str) -> Problem:
@@ -234,12 +168,12 @@ def load(
     """
     raw = _gather(os.environ if environ is None else environ, env_file)
     settings, problems = _validate(raw)
-    if settings and settings.resend_api_key and not settings.notification_from_email:
+    if "RESEND_API_KEY" in raw and "NOTIFICATION_FROM_EMAIL" not in raw:
         problems.append(
             Problem("NOTIFICATION_FROM_EMAIL", "set the sender; without one Resend only writes to yourself")
         )
-    if settings and complete:
-        problems += [settings.problem(name) for name in settings.missing()]
+    if complete:
+        problems += [Settings.problem(name) for name in _missing(raw, raw.get("DATABASE_TRANSPORT", "auto"))]
     if settings is None or problems:
         raise SettingsError(problems)
     return settings
@@ -273,7 +207,10 @@ def names() -> list[str]:
 
 def _gather(environ: Mapping[str, str], env_file: Path | None) -> dict[str, str]:
     """The raw values by our names: the file first, the environment over it, old names where ours are not set."""
-    merged: dict[str, str | None] = dict(dotenv_values(env_file)) if env_file and env_file.is_file() else {}
+    try:
+        merged: dict[str, str | None] = dict(dotenv_values(env_file)) if env_file and env_file.is_file() else {}
+    except UnicodeDecodeError:
+        raise SettingsError([Problem(".env", "is not UTF-8 text; save it as such")]) from None
     merged.update(environ)
     for old, new in _OLD_NAMES.items():
         if merged.get(old) and not merged.get(new):
@@ -282,10 +219,18 @@ def _gather(environ: Mapping[str, str], env_file: Path | None) -> dict[str, str]
     return {name: value.strip() for name, value in merged.items() if name in known and value and value.strip()}
 
 
+def _missing(given: Collection[str], transport: str) -> list[str]:
+    """What production needs beside the `given` names; a wrong value is given, and is a problem of its own."""
+    if transport not in ("supabase", "postgres"):
+        transport = "supabase" if "SUPABASE_URL" in given else "postgres"
+    database = ("SUPABASE_URL", "SUPABASE_SERVICE_ROLE_KEY") if transport == "supabase" else ("DATABASE_URL",)
+    return [name for name in (*_REQUIRED, *database) if name not in given]
+
+
 def _validate(raw: Mapping[str, str]) -> tuple[Settings | None, list[Problem]]:
-    values: dict[str, Any] = {name.lower(): value for name, value in raw.items()}
+    given: dict[str, Any] = {name.lower(): value for name, value in raw.items()}
     try:
-        return Settings(**values), []
+        return Settings(**given), []
     except ValidationError as error:
         return None, [
             _problem(detail["loc"], detail["msg"]) for detail in error.errors(include_input=False, include_url=False)

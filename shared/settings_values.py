@@ -1,0 +1,90 @@
+"""What a value of a setting must look like. Each function returns the value to use or raises `ValueError` with the
+remedy, which never repeats the value: it may be a secret."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
+
+from shared.schedule import ScheduleError, check_schedule
+
+
+def _has_address(value: str) -> bool:
+    """Whether host and port of a URL can be told apart and the port is a number that a port can be."""
+    try:
+        return urlsplit(value).port != 0
+    except ValueError:
+        return False
+
+
+def http_url(value: str) -> str:
+    """An address of a service, without a slash at its end."""
+    if not re.fullmatch(r"https?://[^\s/@?#:][^\s/@?#]*(/[^\s?#]*)?", value) or not _has_address(value):
+        raise ValueError("must be an http(s) URL without credentials, query or fragment")
+    return value.rstrip("/")
+
+
+def redis_url(value: str) -> str:
+    """An address of a Redis."""
+    if not re.fullmatch(r"(rediss?://\S+|unix://\S+)", value):
+        raise ValueError("must start with redis://, rediss:// or unix://")
+    if not value.startswith("unix:") and not (
+        _has_address(value) and re.fullmatch(r"(/[0-9]*)?", urlsplit(value).path)
+    ):
+        raise ValueError("must be like redis://:password@host:6379/0, with numbers for port and database")
+    return value
+
+
+def postgres_url(value: str) -> str:
+    """A connection string of Postgres."""
+    if not re.fullmatch(r"postgres(ql)?://\S+", value):
+        raise ValueError("must start with postgresql://")
+    return value
+
+
+def cron_secret(value: str) -> str:
+    """One secret, or two while rotating."""
+    secrets = value.split(",")
+    if len(secrets) > 2 or not all(secret.strip() for secret in secrets):
+        raise ValueError("must be one secret, or two separated by a comma while rotating")
+    return value
+
+
+def webhook_secret(value: str) -> str:
+    """Resend's signing secret."""
+    if not value.startswith("whsec_"):
+        raise ValueError("must start with whsec_ (copy it from Resend's webhook page)")
+    return value
+
+
+def sender(value: str) -> str:
+    """An address, or a name with an address."""
+    if not re.fullmatch(r"[^\r\n<>@]*<?[^\s<>@]+@[^\s<>@]+\.[^\s<>@]+>?", value):
+        raise ValueError("must be an address, or a name with an address: PickMyClass <hello@example.edu>")
+    return value
+
+
+def prefix(value: str) -> str:
+    """What every key begins with."""
+    if not re.fullmatch(r"[A-Za-z0-9_.:-]{1,64}", value):
+        raise ValueError("must be 1 to 64 letters, digits, or any of _ . : -")
+    return value
+
+
+def timezone(value: str) -> str:
+    """The name of a time zone."""
+    try:
+        ZoneInfo(value)
+    except (KeyError, OSError, ValueError) as error:
+        raise ValueError("must be a time zone name such as America/Phoenix") from error
+    return value
+
+
+def schedule(value: str) -> str:
+    """A schedule that skips no slot, or off."""
+    try:
+        check_schedule(value)
+    except ScheduleError as error:
+        raise ValueError(str(error)) from error
+    return value

@@ -19,7 +19,7 @@ def bearer_token(request: Request) -> str | None:
 def is_operator(request: Request, cron_secret: str) -> bool:
     """Whether the caller holds one of the secrets in `cron_secret` (two, comma-separated, while rotating)."""
     token = bearer_token(request)
-    return token is not None and _is_secret(token, cron_secret)
+    return token is not None and _is_secret(token.encode("latin-1"), cron_secret)  # WSGI: a header's bytes as text
 
 
 def is_operator_in_browser(request: Request, cron_secret: str) -> bool:
@@ -30,11 +30,10 @@ def is_operator_in_browser(request: Request, cron_secret: str) -> bool:
     given = request.authorization
     if given is None or given.type != "basic":
         return False
-    return _is_secret(given.password or "", cron_secret)
+    return _is_secret((given.password or "").encode(), cron_secret)
 
 
-def _is_secret(token: str, cron_secret: str) -> bool:
-    given = token.encode()
+def _is_secret(given: bytes, cron_secret: str) -> bool:
     matches = [hmac.compare_digest(given, secret.strip().encode()) for secret in cron_secret.split(",")]
     return any(matches)
 

@@ -127,6 +127,12 @@ def test_the_operator_is_whoever_holds_one_of_the_two_secrets(header: str, welco
     assert is_operator(request(headers={"Authorization": header}), "new, old") is welcome
 
 
+def test_a_secret_beyond_ascii_is_compared_byte_by_byte() -> None:
+    as_sent = "gr\u00fcn".encode().decode("latin-1")  # how WSGI hands on the bytes of a header
+    assert is_operator(request(headers={"Authorization": f"Bearer {as_sent}"}), "gr\u00fcn")
+    assert not is_operator(request(headers={"Authorization": "Bearer gr\u00fcn"}), "gr\u00fcn")  # latin-1 on the wire
+
+
 def test_no_secret_configured_is_our_fault_not_the_callers() -> None:
     with pytest.raises(ReplyError) as caught:
         require_operator(request(headers={"Authorization": "Bearer "}), load({}, None))

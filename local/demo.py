@@ -72,7 +72,7 @@ def run_demo(*, tape: Path | None, ticks: int | None, sections: int | None, seed
             if not stack.redis.real:
                 console.print("There is no redis-server on the path: a stand-in serves.", style="dim")
             return 0 if _play(console, season, stack) else 1
-    except (PartError, ReplayError, RuntimeError) as problem:
+    except (PartError, ReplayError, RuntimeError, OSError) as problem:
         console.print(f"[bold red]The demo broke off:[/] {problem}", highlight=False, soft_wrap=True)
         return 1
     except KeyboardInterrupt:

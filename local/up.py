@@ -36,7 +36,7 @@ def run_local(port: int | None = None) -> int:
             _tell(console, stack)
             while not stopped.wait(1.0):
                 stack.check()
-        except (PartError, RuntimeError) as problem:
+        except (PartError, RuntimeError, OSError) as problem:
             console.print(f"[bold red]Broke off:[/] {problem}", highlight=False, soft_wrap=True)
             return 1
         console.print("Stopping …")

@@ -63,9 +63,9 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
         with path.open("rb") as probe:
             zipped = probe.read(2) == b"\x1f\x8b"
         with (
-            gzip.open(path, "rt", encoding="utf-8", newline="")
+            gzip.open(path, "rt", encoding="utf-8-sig", newline="")
             if zipped
-            else path.open(encoding="utf-8", newline="") as text
+            else path.open(encoding="utf-8-sig", newline="") as text
         ):
             lines = csv.reader(text, strict=True)
             header = next(lines, [])

@@ -124,6 +124,17 @@ def test_what_cannot_be_played_is_said_before_anything_starts(
     assert words in capsys.readouterr().out
 
 
+def test_a_machine_that_lacks_something_is_told_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def lacking(*_: object, **__: object) -> None:
+        raise FileNotFoundError("cp is not an executable program")
+
+    monkeypatch.setattr(Stack, "start", lacking)
+    assert run_demo(tape=None, ticks=1, sections=1, seed=1, term=None) == 1
+    assert "The demo broke off: cp is not an executable program" in capsys.readouterr().out
+
+
 def test_a_part_that_ends_too_early_is_quoted(tmp_path: Path) -> None:
     part = Part("oven", ["-c", "print('too hot'); raise SystemExit(3)"], tmp_path, {}, aloud=False)
     with pytest.raises(PartError, match=r"oven ended with code 3; it said:\ntoo hot"):

@@ -32,6 +32,13 @@ def problem_of(path: Path) -> str:
     return str(caught.value)
 
 
+def test_a_byte_order_mark_and_windows_line_ends_change_nothing(tmp_path: Path) -> None:
+    plain = read_tape(tape(tmp_path, GOOD))
+    (tmp_path / "season.csv").write_bytes(b"\xef\xbb\xbf" + f"{HEADER}\r\n{GOOD}\r\n".encode())
+    (timeline,) = read_tape(tmp_path / "season.csv")
+    assert (timeline.course, timeline.times, timeline.values) == (plain[0].course, plain[0].times, plain[0].values)
+
+
 def test_a_row_holds_until_the_sections_next_row(tmp_path: Path) -> None:
     path = tape(tmp_path, GOOD, "1649676155900,083615,COGS 9,A01,Boyle; Mary E. T.,0,60")
     (timeline,) = read_tape(path)

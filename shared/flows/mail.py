@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 _NEVER = threading.Event()
 _NOBODY = str(uuid.UUID(int=0))
 _SETTLE_PAUSES = (0.2, 1.0, 3.0)
+_RECHECK = 2.0  # seconds; a consumer acknowledges what it has done within one
 
 
 class SendsBatches(Protocol):
@@ -61,8 +62,9 @@ class MailRoom:
     """What sending mail needs; safe to share between threads.
 
     `resend` is `None` without a key: mail stays pending. `on_recheck` queues sections once more whose mail the
-    mass-event guard holds; when it fails, or answers that some are queued still (the check that opened the section
-    may not be acknowledged yet), it is told of them again at the next step.
+    mass-event guard holds; when it fails it is told of them again at the next step. When it answers that some were
+    queued still (the check that opened the section may not be acknowledged yet), it is told once more a little
+    later; what is left after that is the rescue's.
     """
 
     database: Database
@@ -70,27 +72,30 @@ class MailRoom:
     renderer: WritesEmails
     on_recheck: Callable[[Sequence[Section]], bool]
     timing: MailTiming = MailTiming()
-    _to_recheck: set[Section] = field(default_factory=set)
+    _to_recheck: dict[Section, float] = field(default_factory=dict)  # with the moment (monotonic) from which on
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def recheck(self, named: list[dict[str, str]]) -> None:
-        """Queue these sections once more, and those that an earlier call could not."""
+        """Queue these sections once more, and those whose turn has come again."""
+        now, fresh = time.monotonic(), {Section(item["term"], item["class_nbr"]) for item in named}
         with self._lock:
-            self._to_recheck.update(Section(item["term"], item["class_nbr"]) for item in named)
-            sections = sorted(self._to_recheck)
-            self._to_recheck.clear()
+            self._to_recheck.update(dict.fromkeys(fresh, now))
+            sections = sorted(section for section, since in self._to_recheck.items() if since <= now)
+            for section in sections:
+                del self._to_recheck[section]
         if not sections:
             return
-        if named:
-            log.error("mail held: unusually many sections opened at once", extra={"sections": len(named)})
-        done = False
+        if fresh:
+            log.error("mail held: unusually many sections opened at once", extra={"sections": len(fresh)})
+        again: dict[Section, float] = {}
         try:
-            done = self.on_recheck(sections)
+            if not self.on_recheck(sections):
+                again = dict.fromkeys(fresh, now + _RECHECK)
         except Exception:
+            again = dict.fromkeys(sections, now)
             log.exception("sections could not be queued once more")
-        if not done:
-            with self._lock:
-                self._to_recheck.update(sections)
+        with self._lock:
+            self._to_recheck.update(again)
 
     @property
     def must_recheck(self) -> bool:
@@ -132,7 +137,7 @@ def send_due_mail(room: MailRoom, worker: str, *, stop: threading.Event = _NEVER
     while not stop.is_set():
         closed = mailer.step(own_only=False)
         if closed and room.must_recheck:
-            closed.wait_seconds = min(closed.wait_seconds or room.timing.unit, room.timing.unit)
+            closed.wait_seconds = min(closed.wait_seconds or _RECHECK, _RECHECK)
         if closed and (closed.wait_seconds is None or time.monotonic() + closed.wait_seconds > deadline):
             return closed
         if closed:

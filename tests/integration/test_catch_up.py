@@ -14,6 +14,7 @@ from shared.flows.duties import Duties, Worker
 from shared.flows.tick import TickOrder
 from shared.schedule import latest_slots
 from shared.wiring import Wiring
+from tests.support.redis import wait_until
 from tests.support.stage import EVEN, ODD, TERM, Stage
 
 SCHEDULE = ("0,30 * * * *", "UTC")
@@ -188,17 +189,20 @@ def hold_mail_of(stage: Stage, section: Section) -> None:
     )
 
 
-def test_a_look_that_is_still_acknowledged_is_asked_for_again(watched: Stage) -> None:
+def test_a_look_that_is_still_acknowledged_is_asked_for_once_more_and_not_for_ever(
+    watched: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
     # The commit wakes the mailer at once, when the job that committed is not acknowledged yet.
-    room, sections = watched.parts.mail, [EVEN]
-    watched.parts.ticker.requeue(sections, "first")
-    named = [{"term": section.term, "class_nbr": section.class_nbr} for section in sections]
-    room.recheck(named)
-    assert room.must_recheck
+    monkeypatch.setattr("shared.flows.mail._RECHECK", 0.05)
+    room, sections = watched.parts.mail, [EVEN, ODD]
+    watched.parts.ticker.requeue(sections[:1], "first")
+    room.recheck([{"term": section.term, "class_nbr": section.class_nbr} for section in sections])
+    assert queued(watched) == 2
     watched.redis.flush()  # stands for the acknowledgement
     room.recheck([])
-    assert not room.must_recheck
-    assert queued(watched) == 1
+    assert queued(watched) == 0, "not before its time"
+    wait_until(lambda: room.recheck([]) is None and not room.must_recheck)
+    assert queued(watched) == 2
 
 
 def test_after_a_missed_day_only_the_latest_slot_of_each_half_is_caught_up(watched: Stage) -> None:

@@ -101,6 +101,7 @@ class PostgresDatabase(_Counted):
         try:
             with self._open_pool().connection(timeout=self._timeout) as connection:
                 row = connection.execute(statement, values).fetchone()
+                self._used_at[connection] = time.monotonic()
         except psycopg_pool.PoolTimeout:
             raise DatabaseUnavailable(f"{function}: no connection to the database") from None
         except psycopg.Error as error:
@@ -129,7 +130,6 @@ class PostgresDatabase(_Counted):
                     timeout=self._timeout,
                     reconnect_timeout=self._timeout,
                     check=self._check,
-                    reset=self._note_use,
                     kwargs={
                         "autocommit": True,
                         "prepare_threshold": None,  # a pooler in transaction mode knows no prepared statements
@@ -143,6 +143,7 @@ class PostgresDatabase(_Counted):
 
     def _configure(self, connection: psycopg.Connection[Any]) -> None:
         connection.execute("select set_config('statement_timeout', %s, false)", [f"{int(self._timeout * 1000)}"])
+        self._used_at[connection] = time.monotonic()
 
     def _check(self, connection: psycopg.Connection[Any]) -> None:
         """Raise when the session is gone. Asking it costs as much time on the way as the call itself, so that is done
@@ -155,9 +156,6 @@ class PostgresDatabase(_Counted):
         unused = time.monotonic() - self._used_at.get(connection, 0.0)
         if unused > _UNUSED_SECONDS or looks.poll(0):
             psycopg_pool.ConnectionPool.check_connection(connection)
-
-    def _note_use(self, connection: psycopg.Connection[Any]) -> None:
-        self._used_at[connection] = time.monotonic()
 
 
 class SupabaseDatabase(_Counted):

@@ -1,0 +1,87 @@
+"""What a check of the whole product costs: tick, lock, queue, breaker, scrape and commit (docs/performance.md)."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+import redis
+
+import huey_app
+from bench.turns import TurnCounter
+from local.campus.campus import Campus
+from local.campus.clock import VirtualClock
+from local.campus.sections import Timeline, Values
+from shared.core.sections import Section
+from shared.flows.tick import TickOrder
+from shared.wiring import Wiring
+from tests.support.redis import command_counts, wait_until
+from tests.support.stage import COURSE, TERM, Stage
+
+pytestmark = pytest.mark.real_redis
+
+
+def watch(stage: Stage, count: int) -> None:
+    """A campus of `count` full sections of the even group, each watched by the same student."""
+    sections = [Section(TERM, f"{20000 + 2 * number}") for number in range(count)]
+    timelines = [Timeline(section.class_nbr, COURSE, [(0, Values("Staff", 0, 30))]) for section in sections]
+    stage.campus.campus = Campus(TERM, timelines, VirtualClock(1))
+    user = stage.world.add_user()
+    stage.world.postgres.execute("alter table class_watches disable trigger user")  # one student may not watch so many
+    stage.world.postgres.cursor().executemany(
+        "insert into class_watches (user_id, term, subject, catalog_nbr, class_nbr) values (%s, %s, 'CSE', '110', %s)",
+        [(user, section.term, section.class_nbr) for section in sections],
+    )
+
+
+@contextmanager
+def consuming(parts: Wiring) -> Iterator[None]:
+    """The product's consumer, in threads of this process."""
+    consumer = huey_app.build(parts, replay=True)
+    thread = threading.Thread(target=consumer.run, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        consumer.request_stop()
+        thread.join(30)
+    assert not thread.is_alive()
+
+
+def check_all(stage: Stage, client: redis.Redis) -> int:
+    """A tick over everything, and all of its checks to the last acknowledgement; returns how many those were."""
+    report = stage.parts.ticker.tick(TickOrder(stage.clock(), "even", "http"))
+    wait_until(lambda: client.hlen(stage.parts.huey.storage.jobs) == 0, 60)
+    return report.enqueued
+
+
+@pytest.mark.parametrize(("sections", "budget"), [(200, 0.5), (1000, 0.15)])
+def test_a_check_costs_few_commands_and_one_call_of_the_database(
+    stage: Stage, redis_url: str, redis_client: redis.Redis, sections: int, budget: float
+) -> None:
+    watch(stage, sections)
+    parts = stage.rewire(REDIS_URL=redis_url)
+    with consuming(parts):
+        assert check_all(stage, redis_client) == sections  # the first sight of a section is another path
+        stage.clock.forward(hours=1)
+        redis_client.config_resetstat()
+        calls = parts.database.calls
+        assert check_all(stage, redis_client) == sections
+        counts, calls = command_counts(redis_client), parts.database.calls - calls
+    looks = counts.pop("hlen")  # the test's own
+    assert looks
+    assert sum(counts.values()) <= budget * sections, counts
+    assert calls <= 1.1 * sections
+    assert set(stage.campus.campus.lookups.values()) == {2}
+
+
+def test_a_call_of_the_database_is_one_round_trip(stage: Stage, postgres_url: str) -> None:
+    with TurnCounter(postgres_url) as counter:
+        parts = stage.rewire(DATABASE_URL=counter.url)
+        parts.database.call("pmc_latest_ticks", p_now=stage.clock())
+        before = counter.turns
+        for _ in range(20):
+            parts.database.call("pmc_latest_ticks", p_now=stage.clock())
+        assert counter.turns - before == 20

@@ -1,4 +1,4 @@
-"""How long to wait before trying again: exponential with full jitter (spec 4: base 1 s, cap 60 s)."""
+"""How long to wait before trying again: exponential with full jitter."""
 
 from __future__ import annotations
 

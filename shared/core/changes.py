@@ -1,4 +1,4 @@
-"""What changed between what was known and what was seen: the rule the whole product turns on (spec 4)."""
+"""What changed between what was known and what was seen: the rule the whole product turns on."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ _CLASS_NBR = re.compile(r"[0-9]{5}")
 
 @dataclass(frozen=True, slots=True, order=True)
 class Section:
-    """One class section: a four-digit `term` and a five-digit `class_nbr`, both ASCII digits (spec 4).
+    """One class section: a four-digit `term` and a five-digit `class_nbr`, both ASCII digits.
 
     The number alone is not enough: the same number means another class in another term (O6).
     """
@@ -69,7 +69,7 @@ class Facts:
 class Known:
     """The baseline of a section as it was read: its facts (`None`: never seen), their age and version.
 
-    The commit accepts a check only against the version it was compared with (spec 3).
+    The commit accepts a check only against the version it was compared with.
     """
 
     version: int = 0

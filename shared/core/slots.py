@@ -1,4 +1,4 @@
-"""Slots: the half hours in which one half of the sections is due (spec 4, "Slots and ticks").
+"""Slots: the half hours in which one half of the sections is due.
 
 Minutes 0-29 of an hour are the "even" slot, 30-59 the "odd" one, by the last digit of `class_nbr`.
 Every time is an aware `datetime`; slots are counted in UTC, as the origin did.

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from chaos.company import Company
-from chaos.nemesis import Nemesis, make_plan
+from chaos.nemesis import PAUSE, Nemesis, make_plan
 from chaos.play import Play, Played
 from chaos.records import Records
 from chaos.report import Result, one_line, show
@@ -78,15 +78,19 @@ def run(
     seconds: float,
     tell: Callable[[Played, int], None] = lambda _played, _faults: None,
     keep: Path | None = None,
+    pause: float = PAUSE,
 ) -> Result:
-    """Play `season` for `seconds` under the faults of `seed`, heal, drain, judge. Stops whatever it started."""
+    """Play `season` for `seconds` under the faults of `seed`, heal, drain, judge. Stops whatever it started.
+
+    `pause` is the mean time between two faults; `keep` a folder for the logs of a run that failed.
+    """
     began = time.monotonic()
     company = Company(["--tape", str(season.tape), "--term", season.term, "--start-ms", str(season.slots_ms[0])])
     with company:
         records = Records(company.postgres.url())
         company.start(before_product=lambda: _prepare(company, season, records))
         addresses = sorted({watch.student.email for watch in season.watches})
-        nemesis = Nemesis(company, make_plan(seed, seconds, addresses))
+        nemesis = Nemesis(company, make_plan(seed, seconds, addresses, pause=pause))
         play = Play(company, season, records, seed)
         try:
             played = play.play(seconds, nemesis, lambda so_far: tell(so_far, len(nemesis.done)))

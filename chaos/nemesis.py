@@ -19,7 +19,8 @@ import requests
 
 from chaos.company import CONSUMERS, FUNCTIONS, Company
 
-_PAUSE = 1.7  # seconds between two faults, on average
+PAUSE = 1.7
+"""Seconds between two faults, on average."""
 _CALM = 1.5  # seconds before the first
 
 
@@ -43,8 +44,11 @@ class Done:
     ended: float
 
 
-def make_plan(seed: int, seconds: float, addresses: Sequence[str]) -> list[Fault]:
-    """Faults over `seconds`; the first ones hit every kind of target once before chance takes over."""
+def make_plan(seed: int, seconds: float, addresses: Sequence[str], *, pause: float = PAUSE) -> list[Fault]:
+    """Faults over `seconds`, `pause` seconds apart on average; every kind once before chance takes over.
+
+    `addresses` are those that Resend may be made to reject.
+    """
     chance = random.Random(f"nemesis {seed}")
     kinds = [*_KINDS]
     chance.shuffle(kinds)
@@ -55,7 +59,7 @@ def make_plan(seed: int, seconds: float, addresses: Sequence[str]) -> list[Fault
         if order.get("kind") == "reject":
             order["match"] = chance.choice(list(addresses))
         plan.append(Fault(at, kind, target, lasting, order))
-        at += chance.uniform(0.2, 2 * _PAUSE)
+        at += chance.uniform(0.1 * pause, 1.9 * pause)
     return plan
 
 

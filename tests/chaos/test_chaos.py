@@ -1,0 +1,28 @@
+"""A short run of chaos with fixed seeds: real processes, killed and paused; every email is compared."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from chaos.command import run
+from chaos.report import one_line
+from chaos.season import by_chance
+
+
+@pytest.mark.real_redis
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("seed", [4, 11])
+def test_nothing_is_lost_told_twice_or_stuck(seed: int, tmp_path: Path) -> None:
+    result = run(by_chance(seed, tmp_path), seed, seconds=6.0, pause=0.5)
+    assert result.good, (
+        one_line(result)
+        + "\n"
+        + "\n".join(
+            [*result.verdict.lost, *result.verdict.twice, *result.verdict.extra, *result.verdict.stuck, *result.crashes]
+        )
+    )
+    assert result.verdict.sent
+    assert len(result.done) >= 5

@@ -179,6 +179,15 @@ def bench(only: tuple[str, ...], json_file: Path | None) -> None:
 
 @commands.command(context_settings=PASS_ON)
 @click.argument("words", nargs=-1, type=click.UNPROCESSED)
+def compare(words: tuple[str, ...]) -> None:
+    """Compare with the old Workers version: replay, http …"""
+    from compare.command import compare as group
+
+    group(args=list(words), prog_name="run.sh compare")
+
+
+@commands.command(context_settings=PASS_ON)
+@click.argument("words", nargs=-1, type=click.UNPROCESSED)
 def test(words: tuple[str, ...]) -> None:
     """Run the tests; arguments go to pytest."""
     os.chdir(ROOT)

@@ -81,7 +81,8 @@ def differences(old: Sequence[Slot], new: Sequence[Slot]) -> Iterator[tuple[Slot
                 apart.pop(key, None)
             elif apart.get(key) != pair:
                 apart[key] = pair
-                found.append(Difference(before.start_ms, key, OTHER_STATE, *_told(*pair)))
+                fields, one, other = _told(*pair)
+                found.append(Difference(before.start_ms, key, OTHER_STATE, fields, "", one, other))
         yield before, after, found, set(apart)
 
 
@@ -102,7 +103,7 @@ def _mails(old: Slot, new: Slot) -> Iterator[Difference]:
             yield Difference(old.start_ms, section, what, kind, recipient, str(len(had)), str(len(has)))
         elif [(one.subject, one.facts) for one in had] != [(one.subject, one.facts) for one in has]:
             words = _told(had[0].facts, has[0].facts)
-            yield Difference(old.start_ms, section, OTHER_MAIL, kind, recipient, *words[1:])
+            yield Difference(old.start_ms, section, OTHER_MAIL, kind, recipient, words[1], words[2])
 
 
 def _by_person(mails: Iterable[Mail]) -> dict[tuple[Key, str, str], list[Mail]]:
@@ -112,13 +113,13 @@ def _by_person(mails: Iterable[Mail]) -> dict[tuple[Key, str, str], list[Mail]]:
     return found
 
 
-def _told(old: Row | None, new: Row | None) -> tuple[str, str, str, str]:
-    """(fields that differ, "", old values, new values) of two rows."""
+def _told(old: Row | None, new: Row | None) -> tuple[str, str, str]:
+    """(fields that differ, old values, new values) of two rows."""
     if old is None or new is None:
-        return "row", "", "no row" if old is None else "a row", "no row" if new is None else "a row"
+        return "row", "no row" if old is None else "a row", "no row" if new is None else "a row"
     names = [name for name, one, other in zip(FACTS, old, new, strict=True) if one != other]
     values = [
         ", ".join(f"{name}={value!r}" for name, value in zip(FACTS, row, strict=True) if name in names)
         for row in (old, new)
     ]
-    return ", ".join(names), "", values[0], values[1]
+    return ", ".join(names), values[0], values[1]

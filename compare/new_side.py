@@ -43,7 +43,9 @@ _QUICKLY = Durations()
 _SECTION = re.compile(r"/go/asu\?classNbr=(\d{5})&term=(\d{4})")
 _KINDS = {"🎉 Seat": "seat_available", "👨‍🏫 Ins": "instructor_assigned"}
 _EDGES = ["seat_available", "seats_filled", "instructor_assigned", "instructor_changed", "instructor_unassigned"]
-_EVENTS = "select id, term, class_nbr, kind from pickmyclass.section_events where id > %s and kind = any (%s) order by 1"
+_EVENTS = (
+    "select id, term, class_nbr, kind from pickmyclass.section_events where id > %s and kind = any (%s) order by 1"
+)
 _STATES = "select * from pickmyclass.section_checks where observed_at is not null"
 
 
@@ -145,8 +147,9 @@ class NewSide:
             waiting = sorted(again, key=lambda one: one.attempts)
             self._clock.offset_ms += 120_000 if parked else 1_000
 
-    def _recheck(self, sections: Sequence[Section]) -> None:
+    def _recheck(self, sections: Sequence[Section]) -> bool:
         self._ticker.requeue(list(sections), "mass-event", replay=True)
+        return True
 
     def _fails(self, check: dict[str, Any]) -> bool:
         fault = (self._clock.slot_ms, (check["term"], check["class_nbr"]))

@@ -113,11 +113,10 @@ class Store:
 
     def release(self, term: str, class_nbr: str, kind: str) -> None:
         """Forget who was told, so that the next time is told again."""
-        statement = "select id from public.class_watches where class_nbr = %s"
+        statement, words = "select id from public.class_watches where class_nbr = %s", [class_nbr]
         if "O6" not in self._defects:
-            statement, words = statement + " and term = %s", (class_nbr, term)
-        else:
-            words = (class_nbr,)
+            statement += " and term = %s"
+            words.append(term)
         ids = [row["id"] for row in self._rows(statement, *words)]
         self._session.execute(
             "delete from public.notifications_sent where class_watch_id = any (%s) and notification_type = %s",
@@ -136,4 +135,4 @@ class Store:
         return (term,) if self._by_term else ()
 
     def _rows(self, statement: str, *values: Any) -> list[dict[str, Any]]:
-        return self._session.execute(statement, values).fetchall()  # type: ignore[arg-type]  # our own words
+        return self._session.execute(statement, values).fetchall()

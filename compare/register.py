@@ -42,9 +42,15 @@ KNOWN = (
     Known("O12", "a GET shows a page and changes nothing", http=("unsubscribe-get: status", "unsubscribe-get: body")),
     Known("O13", "secrets are compared in constant time", proven="tests/unit/test_doors.py"),
     Known("O14", "the due sections come as one value, which no row limit cuts", _LATE),
-    Known("O15", "watchers are claimed as a set in one transaction", proven="tests/integration/test_database_commit.py"),
+    Known(
+        "O15", "watchers are claimed as a set in one transaction", proven="tests/integration/test_database_commit.py"
+    ),
     Known("O16", "sections of past terms and without anyone to tell are left alone", (OTHER_STATE, EXTRA_EVENT)),
-    Known("O17", "health tells more to operators and less to others", http=("health-public: status", "health-public: body")),
+    Known(
+        "O17",
+        "health tells more to operators and less to others",
+        http=("health-public: status", "health-public: body"),
+    ),
     Known("O18", "the old version had no tests", proven="tests/"),
     Known("O19", "one bad address fails alone", proven="tests/integration/test_mail_faults.py"),
     Known("O20", "addresses are not logged; ids join the lines", proven="tests/integration/test_logs_story.py"),
@@ -67,7 +73,11 @@ KNOWN = (
     Known("O37", "nobody but the service asks who watches", proven="tests/integration/test_database_rules.py"),
     Known("O38", "privileged columns of a profile are guarded", proven="tests/integration/test_database_rules.py"),
     Known("O39", "the limit holds for inserts over PostgREST", proven="tests/integration/test_database_rules.py"),
-    Known("O40", "a look-up needs a student", http=("fetch-class-details-anonymous: status", "fetch-class-details-anonymous: body")),
+    Known(
+        "O40",
+        "a look-up needs a student",
+        http=("fetch-class-details-anonymous: status", "fetch-class-details-anonymous: body"),
+    ),
     Known("O41", "an older observation does not overwrite a newer one", _LATE),
 )
 BY_ID = {known.id: known for known in KNOWN}

@@ -65,7 +65,7 @@ class Theatre:
     def __enter__(self) -> Self:
         self._postgres.start()
         try:
-            # What the origin's project looks like is written down once: our first migration makes it where it is missing.
+            # Our first migration makes the origin's objects where they are missing: they are written down once.
             with psycopg.connect(self._postgres.create_database(_ORIGIN), autocommit=True) as session:
                 session.execute(read_migrations(MIGRATIONS)[0].text.encode())
             migrate(self._postgres.create_database(_OURS), max_watches=10)

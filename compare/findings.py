@@ -1,0 +1,88 @@
+"""What a comparison found, in the one shape that terminal, page and program read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from compare.register import BY_ID
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One difference: where and when, what each side had, and the id that explains it (`None`: nothing does)."""
+
+    where: str
+    when: str
+    what: str
+    old: str
+    new: str
+    id: str | None
+
+
+@dataclass(slots=True)
+class Group:
+    """All differences of one cause."""
+
+    id: str | None
+    count: int = 0
+    first: str = ""
+    last: str = ""
+    example: Difference | None = None
+
+    @property
+    def reason(self) -> str:
+        """Why it is wanted."""
+        return BY_ID[self.id].reason if self.id else "nothing explains it"
+
+
+@dataclass(slots=True)
+class Findings:
+    """The outcome of one comparison. `expected`: ids that had to appear; `figures`: what was compared, in words."""
+
+    title: str
+    expected: Sequence[str] = ()
+    figures: list[tuple[str, str, str]] = field(default_factory=list)  # what, old side, new side
+    groups: list[Group] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def add(self, differences: Iterable[Difference]) -> None:
+        """Group differences by their cause; those without one come first."""
+        groups = {group.id: group for group in self.groups}
+        for one in differences:
+            group = groups.setdefault(one.id, Group(one.id, first=one.when, example=one))
+            group.count, group.last = group.count + 1, one.when
+        self.groups = sorted(groups.values(), key=lambda group: (group.id is not None, int((group.id or "O0")[1:])))
+
+    @property
+    def unexplained(self) -> int:
+        """How many differences nothing explains."""
+        return sum(group.count for group in self.groups if group.id is None)
+
+    @property
+    def absent(self) -> list[str]:
+        """Expected differences that did not appear."""
+        seen = {group.id for group in self.groups}
+        return [name for name in self.expected if name not in seen]
+
+    @property
+    def good(self) -> bool:
+        """Whether everything is explained and everything expected is there."""
+        return not self.unexplained and not self.absent
+
+    def as_json(self) -> dict[str, Any]:
+        """For programs."""
+        return {
+            "title": self.title,
+            "good": self.good,
+            "unexplained": self.unexplained,
+            "expected": list(self.expected),
+            "absent": self.absent,
+            "figures": [{"what": what, "old": old, "new": new} for what, old, new in self.figures],
+            "notes": self.notes,
+            "groups": [
+                {**asdict(group), "reason": group.reason, "example": asdict(group.example) if group.example else None}
+                for group in self.groups
+            ],
+        }

@@ -1,0 +1,104 @@
+"""`compare replay`: the season played to both sides, once per question, and what came of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from compare import report
+from compare.decisions import Slot
+from compare.evidence import Explained, explain
+from compare.findings import Difference, Findings
+from compare.origin_rules import NONE, Defects
+from compare.register import BY_ID, IN_DECISIONS
+from compare.replay import Season, Theatre
+from compare.scene import Scene
+from local.campus.tape import TapeError
+
+Bars = Callable[[str, int], Callable[[int], None]]
+
+
+def run_replay(
+    season: Season, defects: Sequence[str], *, each: bool, page: Path | None, data: Path | None, console: Console
+) -> int:
+    """Play and tell; 0 when nothing is unexplained and nothing expected is absent, 1 otherwise, 2 for a bad tape."""
+    try:
+        scene = season.scene()
+    except (TapeError, ValueError) as error:
+        console.print(f"The tape cannot be played: {error}", style="red", highlight=False)
+        return 2
+    questions = [NONE, *(frozenset([name]) for name in IN_DECISIONS)] if each else [frozenset(defects)]
+    found = []
+    with _progress(console) as progress, Theatre() as theatre:
+        for one in replay_all(theatre, scene, questions, _bars(progress)):
+            report.show(progress.console, one)
+            found.append(one)
+    report.write(found, page=page, data=data)
+    return 0 if all(one.good for one in found) else 1
+
+
+def replay_all(theatre: Theatre, scene: Scene, questions: Sequence[Defects], bar: Bars) -> Iterator[Findings]:
+    """The product once, the old version once per set of defects; what each comparison found."""
+    began = time.monotonic()
+    new = theatre.play_new(scene, bar("new side", len(scene.slots_ms)))
+    new_seconds = time.monotonic() - began
+    for defects in questions:
+        words = ", ".join(sorted(defects, key=lambda name: int(name[1:]))) or "no defect"
+        began = time.monotonic()
+        old = theatre.play_old(scene, defects, bar(f"old side, {words}", len(scene.slots_ms)))
+        expected = [name for name in IN_DECISIONS if name in defects]
+        findings = Findings(f"Replay: old side with {words}", expected)
+        findings.figures = [*_figures(old, new), _speed(time.monotonic() - began, old, new_seconds, new)]
+        findings.add(_told(one) for one in explain(scene, old, new))
+        findings.notes += [
+            f"{name} does not show in decisions; see {' and '.join(BY_ID[name].http) or BY_ID[name].proven}."
+            for name in sorted(defects - set(IN_DECISIONS))
+        ]
+        yield findings
+
+
+def _told(one: Explained) -> Difference:
+    found = one.difference
+    when = datetime.fromtimestamp(found.slot_ms / 1000, UTC)
+    where = f"{found.section[0]} {found.section[1]}" + (f" to {found.recipient}" if found.recipient else "")
+    what = f"{found.what} ({found.subject})"
+    return Difference(where, f"{when:%Y-%m-%d %H:%M}", what, found.old, found.new, one.id)
+
+
+def _figures(old: Sequence[Slot], new: Sequence[Slot]) -> list[tuple[str, str, str]]:
+    def both(what: str, count: Callable[[Slot], int]) -> tuple[str, str, str]:
+        return what, f"{sum(map(count, old)):,}", f"{sum(map(count, new)):,}"
+
+    return [
+        both("Slots", lambda _: 1),
+        both("Sections checked", lambda slot: len(slot.checked)),
+        both("Events seen", lambda slot: slot.events.total()),
+        both("Emails", lambda slot: len(slot.mails)),
+        both("Rows changed", lambda slot: len(slot.states)),
+    ]
+
+
+def _speed(old_seconds: float, old: Sequence[Slot], new_seconds: float, new: Sequence[Slot]) -> tuple[str, str, str]:
+    rates = [
+        1000 * seconds / max(1, sum(len(slot.checked) for slot in slots))
+        for seconds, slots in ((old_seconds, old), (new_seconds, new))
+    ]
+    return "Milliseconds per check", f"{rates[0]:.2f}", f"{rates[1]:.2f}"
+
+
+def _progress(console: Console) -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    return Progress(*columns, console=console, transient=True)
+
+
+def _bars(progress: Progress) -> Bars:
+    def begin(words: str, slots: int) -> Callable[[int], None]:
+        task = progress.add_task(words, total=slots)
+        return lambda number: progress.update(task, completed=number)
+
+    return begin

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any
 
 _log = logging.getLogger(__name__)
-_LOOK_AHEAD_MINUTES = 366 * 24 * 60
+_LOOK_AHEAD_MINUTES = 32 * 24 * 60
 _LONGEST_NAP = 60.0  # so that a clock that was set, or a machine that slept, is noticed
 
 
@@ -92,7 +92,7 @@ class Control:
         return None
 
     def next_due(self, after: datetime) -> datetime | None:
-        """The first due minute that begins after `after`, in UTC; None when there is none within a year."""
+        """The first due minute that begins after `after`, in UTC; None when there is none within a month."""
         if self.is_due is None:
             return None
         minute = after.astimezone(UTC).replace(second=0, microsecond=0)

@@ -202,7 +202,7 @@ class Machine(RuleBasedStateMachine):
             self._forget(name)
             self._take_over(name)
         self.start_consumer()
-        ((fetcher, storage, running),) = self.consumers.values()
+        ((fetcher, storage, _),) = self.consumers.values()
         for _ in range(400):
             fetcher._exchange(None if fetcher._wants_jobs() else Wish())
             while fetcher._can_start():

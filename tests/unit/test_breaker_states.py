@@ -93,7 +93,9 @@ def test_a_failed_probe_opens_it_for_the_full_time_again(breaker_with: Callable[
     opened = breaker.status().last_state_change
     breaker.record_failure(permit_of(breaker))
     assert breaker.status().state == "OPEN"
-    assert (breaker.status().last_state_change or 0) > (opened or 0)
+    assert (breaker.status().last_state_change or 0) >= (opened or 0)
+    patient = breaker_with(FOREVER)
+    assert isinstance(patient.allow(), Refused)
 
 
 def test_a_probe_that_never_reports_blocks_no_longer_than_its_lease(

@@ -1,6 +1,8 @@
 """/api/cron/maintenance: what goes, and above all what stays."""
 
+import time
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -69,6 +71,27 @@ def test_a_database_that_is_gone_fails_every_phase(site: Site) -> None:
     assert (answer.status_code, body["success"]) == (500, False)
     assert {phase["status"] for phase in body["phases"].values()} == {"failed"}
     assert "hunter2" not in answer.text
+
+
+def test_a_database_that_is_slow_to_fail_is_no_success_either(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shared.flows.maintenance.SECONDS", 0.3)  # over before every phase had its turn
+    site.lose_database()
+    answer = site.ask("GET", PATH, bearer=SECRET)
+    body = answer.get_json()
+    assert (answer.status_code, body["success"], body["error"]) == (500, False, "No phase could be run")
+    assert {phase["status"] for phase in body["phases"].values()} == {"failed", "to be continued"}
+
+
+def test_a_phase_with_much_to_do_leaves_time_for_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Endless:
+        def call(self, _function: str, **arguments: Any) -> dict[str, int]:
+            time.sleep(0.005)
+            return {"rows": arguments["p_limit"] if arguments["p_phase"] == "expired_claims" else 0}
+
+    monkeypatch.setattr("shared.flows.maintenance.SECONDS", 0.5)
+    phases = Maintenance(Endless(), lambda: NOW).run().phases
+    assert phases.pop("expired_claims")["status"] == "to be continued"
+    assert {phase["status"] for phase in phases.values()} == {"done"}
 
 
 def test_expired_claims_go(database: Database, world: World) -> None:

@@ -1,4 +1,4 @@
-"""What the queue keeps in Redis, and the few round trips that change it (see `docs/decisions` and `lua/`).
+"""What the queue keeps in Redis, and the few round trips that change it (docs/decisions/leased-queue.md).
 
 Under the queue's name: a list of waiting entries ("key id"), a hash of job bodies by key (which is also what makes a
 key unique), per consumer a text of what it holds and a lease, a doorbell list, and the dead letters.

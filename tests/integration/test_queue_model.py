@@ -227,7 +227,7 @@ def _id_in(body: str) -> str:
 def test_no_order_of_events_forgets_or_doubles_a_job(redis_server: EmbeddedRedis, may_be_emptied: bool) -> None:
     Machine.server, Machine.may_be_emptied = redis_server, may_be_emptied
     health = list(HealthCheck)
-    limits = settings(max_examples=40, stateful_step_count=40, deadline=None, suppress_health_check=health)
+    limits = settings(max_examples=25, stateful_step_count=40, deadline=None, suppress_health_check=health)
     run_state_machine_as_test(Machine, settings=limits)
 
 

@@ -103,11 +103,12 @@ def function(name: str, port: int) -> None:
     if route is None:
         known = ", ".join(sorted({route.name for route in ROUTES}))
         raise click.BadParameter(f"there is no function {name}; there are: {known}", param_hint="NAME")
-    framework = str(Path(sys.executable).with_name("functions-framework"))
+    # By the interpreter, not by the script beside it: that one names the folder where it was installed.
+    framework = [sys.executable, "-m", "functions_framework"]
     words = ["--source", str(route.source), "--target", name, "--host", "127.0.0.1", "--port", str(port)]
     # The framework reads WORKERS too, as a number of processes; ours is the consumer's threads.
     environment = {name: value for name, value in os.environ.items() if name != "WORKERS"}
-    os.execve(framework, [framework, *words], environment)  # noqa: S606 - replaces this process: signals reach it
+    os.execve(sys.executable, [*framework, *words], environment)  # noqa: S606 - replaces this process: signals reach it
 
 
 @commands.command()

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import requests
 
+from commands import commands
 from local.processes import Child, free_port, start_child, stop_child
 from shared.settings import ROOT, names
 from shared.web.routes import ROUTES
@@ -56,6 +57,19 @@ def host(stage: Stage) -> Iterator[tuple[str, Child]]:
     child = start(["commands.py", "functions"], {**stage.environment, "PORT": str(port)}, url)
     yield url, child
     stop_child(child)
+
+
+def test_a_function_alone_does_not_need_the_script_of_an_environment_that_was_moved(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    started: list[list[str]] = []
+    monkeypatch.setattr("os.execve", lambda program, words, _environment: started.append([program, *words]))
+    function = commands.commands["function"].callback
+    assert function is not None
+    function("health", 8123)
+    (command,) = started
+    assert command[:4] == [sys.executable, sys.executable, "-m", "functions_framework"]
+    assert command[-4:] == ["--host", "127.0.0.1", "--port", "8123"]
 
 
 def test_every_route_is_served_behind_one_port_without_redirects(host: tuple[str, Child], stage: Stage) -> None:

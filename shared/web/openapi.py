@@ -42,7 +42,13 @@ def description(site_url: str | None) -> dict[str, Any]:
             "schemas": _schemas(table),
             "securitySchemes": {
                 "operator": {"type": "http", "scheme": "bearer", "description": "CRON_SECRET"},
-                "student": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT", "description": "Supabase"},
+                "student": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "bearerFormat": "JWT",
+                    "description": "A Supabase access token. The site's cookie (sb-<ref>-auth-token, whole or in chunks) "
+                    "serves as well, on writes only from the site's own pages.",
+                },
             },
         },
     }

@@ -46,8 +46,8 @@ def description(site_url: str | None) -> dict[str, Any]:
                     "type": "http",
                     "scheme": "bearer",
                     "bearerFormat": "JWT",
-                    "description": "A Supabase access token. The site's cookie (sb-<ref>-auth-token, whole or in chunks) "
-                    "serves as well, on writes only from the site's own pages.",
+                    "description": "A Supabase access token. The site's cookie (sb-<ref>-auth-token, "
+                    "whole or in chunks) serves as well, on writes only from the site's own pages.",
                 },
             },
         },

@@ -55,6 +55,10 @@ def test_it_is_made_of_the_models_that_validate() -> None:
     assert model["required"] == ["term", "class_nbr"]
 
 
+def test_the_sites_cookie_is_described_beside_the_bearer() -> None:
+    assert "auth-token" in description(None)["components"]["securitySchemes"]["student"]["description"]
+
+
 def test_names_of_operations_are_unique() -> None:
     paths = description(None)["paths"].values()
     names = [operation["operationId"] for path in paths for operation in path.values()]

@@ -48,9 +48,9 @@ class Company(Stack):
         with ThreadPoolExecutor(2) as pool:
             tell("Postgres, Redis, campus and inbox")
             postgres, redis = pool.submit(self._start_postgres), pool.submit(self.redis.start)
-            words = ["-m", "local.campus", *self._campus_arguments, "--token", self.scraper_token]
+            words = ["-m", "local.campus", *self._campus_arguments, f"--token={self.scraper_token}"]
             campus = self._part("campus", words)
-            inbox = self._part("inbox", ["-m", "local.inbox", "--rate", "1000000", "--key", self.resend_key])
+            inbox = self._part("inbox", ["-m", "local.inbox", "--rate", "1000000", f"--key={self.resend_key}"])
             postgres.result()
             redis.result()
             self.campus_url, self.inbox_url = campus.address(), inbox.address()

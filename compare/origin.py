@@ -94,6 +94,7 @@ class Origin:
             raise
         except NotFound:
             self.breaker.succeeded()
+            self.noted(section, [])
             return _told([], 0)
         self.breaker.succeeded()
         if "O41" not in self.defects and began_ms < self.landed_ms.get(section, began_ms):

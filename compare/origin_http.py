@@ -1,0 +1,244 @@
+"""The old Workers' endpoints over HTTP, around the stand-in: as far as a comparison or a drill of the move needs them.
+
+One process does what Workers, Queue and Durable Objects did: a tick enqueues and works the queue off at once.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import threading
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import jwt
+import psycopg
+import requests
+from psycopg.rows import dict_row
+
+from compare.breaker import Breaker
+from compare.origin import Closed, Letter, Origin, Section, StoreError
+from compare.origin_rules import Defects, Failed, NotFound, read
+from compare.origin_store import Store
+from local.web import Answer, Request, json_answer, page_answer
+
+SENDER = "PickMyClass (Workers) <workers@pickmyclass.example>"
+MOST_WATCHES = 10
+_SHOWN = ("subject", "catalog_nbr", "title", "instructor_name", "seats_available", "seats_capacity", "location")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a deployment of the Workers was given."""
+
+    database_url: str
+    scraper_url: str
+    scraper_token: str
+    resend_url: str
+    resend_key: str
+    cron_secret: str
+    jwt_secret: str
+    signing_key: str  # the service-role key: it signed the links (O33)
+
+
+class Workers:
+    """Answers the requests of one deployment; give it to `local.web.Server`. Close it."""
+
+    def __init__(self, settings: Settings, defects: Defects) -> None:
+        self.settings, self._defects = settings, defects
+        self._lock = threading.RLock()
+        self._http = requests.Session()
+        self._http.trust_env = False
+        self._session: psycopg.Connection[dict[str, Any]] = psycopg.connect(
+            settings.database_url, autocommit=True, connect_timeout=10, row_factory=dict_row
+        )
+        store = Store(settings.database_url, defects)
+        self.origin = Origin(store, Breaker(_now_ms), self._scrape, self._send, _wait, defects=defects)
+        self._routes: dict[tuple[str, str], Callable[[Request], Answer]] = {
+            ("GET", "/api/cron"): self._cron,
+            ("POST", "/api/queue/process-section"): self._process,
+            ("GET", "/api/monitoring/health"): self._health,
+            ("GET", "/api/class-watches"): self._watches,
+            ("DELETE", "/api/class-watches"): self._watches,
+            ("POST", "/api/fetch-class-details"): self._details,
+            ("GET", "/api/unsubscribe"): self._unsubscribe,
+            ("POST", "/api/unsubscribe"): self._unsubscribe,
+        }
+
+    def __call__(self, request: Request) -> Answer:
+        """Answer one request; one at a time, as one database session can."""
+        route = self._routes.get((request.method, request.path))
+        if route is None:
+            return json_answer({"error": "Not found"}, 404)
+        with self._lock:
+            return route(request)
+
+    def close(self) -> None:
+        """End its sessions."""
+        self.origin.store.close()
+        self._session.close()
+        self._http.close()
+
+    def _cron(self, request: Request) -> Answer:
+        if request.bearer != self.settings.cron_secret:
+            words = "Unauthorized - this endpoint requires authentication"
+            return json_answer({"success": False, "error": words}, 401)
+        began, sent = time.monotonic(), request.headers.get("x-cron-scheduled-time")
+        scheduled_ms = _now_ms() if sent is None or "O28" in self._defects else int(sent)
+        half = "odd" if (scheduled_ms // 1_800_000) % 2 else "even"
+        sections = self.origin.store.sections_to_check(half)
+        self.origin.consume(sections)
+        body = {"success": True, "sections_enqueued": len(sections), "stagger_group": half, "duration": _since(began)}
+        return json_answer(body if sections else {**body, "message": "No sections to check"})
+
+    def _process(self, request: Request) -> Answer:
+        if request.bearer != self.settings.cron_secret:
+            return json_answer({"success": False, "error": "Unauthorized"}, 401)
+        began, body = time.monotonic(), request.fields()
+        section = (str(body.get("term")), str(body.get("class_nbr")))
+        try:
+            told = self.origin.check(section)
+        except Closed:
+            wait = max(1, self.origin.breaker.wait_ms() // 1000)
+            words = {"success": False, "error": f"Circuit breaker is OPEN. Retry in {wait}s"}
+            return json_answer(words, 503, {"Retry-After": str(wait)})
+        except (Failed, StoreError) as error:
+            return json_answer({"success": False, "error": str(error), "processing_time_ms": _since(began)}, 500)
+        return json_answer({"success": True, "class_nbr": section[1], **told, "processing_time_ms": _since(began)})
+
+    def _health(self, _: Request) -> Answer:
+        """All details for everyone (O17)."""
+        began = time.monotonic()
+        self._session.execute("select 1")
+        is_open = bool(self.origin.breaker.wait_ms())
+        checks = {
+            "database": {"status": "healthy", "latency_ms": _since(began)},
+            "circuit_breaker": {
+                "status": "unhealthy" if is_open else "healthy",
+                "state": "OPEN" if is_open else "CLOSED",
+            },
+            "cron_lock": {"status": "healthy", "locked": False, "lock_holder": None},
+            "configuration": {"status": "healthy"},
+            "email": {"status": "healthy", "configured": True},
+        }
+        words = {"timestamp": datetime.now(UTC).isoformat(), "status": "degraded" if is_open else "healthy"}
+        return json_answer({**words, "checks": checks, "response_time_ms": _since(began)}, 503 if is_open else 200)
+
+    def _watches(self, request: Request) -> Answer:
+        user = self._user(request)
+        if user is None:
+            return json_answer({"error": "Unauthorized"}, 401)
+        if request.method == "DELETE":
+            return self._remove(user, request.query.get("id", ""))
+        rows = self._session.execute(
+            "select to_jsonb(w) || jsonb_build_object('class_state', to_jsonb(s)) as watch from public.class_watches w"
+            " left join public.class_states s on s.class_nbr = w.class_nbr where w.user_id = %s"
+            " order by w.created_at desc",
+            [user],
+        ).fetchall()
+        return json_answer({"watches": [row["watch"] for row in rows], "maxWatches": MOST_WATCHES})
+
+    def _remove(self, user: str, watch: str) -> Answer:
+        try:
+            uuid.UUID(watch)
+        except ValueError:
+            return json_answer({"error": "Invalid input"}, 400)
+        self._session.execute("delete from public.class_watches where id = %s and user_id = %s", [watch, user])
+        return json_answer({"success": True})
+
+    def _details(self, request: Request) -> Answer:
+        """Nobody is asked who he is (O40)."""
+        body = request.fields()
+        try:
+            status, text, _ = self._scrape((str(body.get("term")), str(body.get("class_nbr"))))
+            seen = read(status, text, self._defects).row()
+        except NotFound:
+            return json_answer({"error": "Class section not found"}, 404)
+        except Failed:
+            words = "Failed to fetch class details. Please verify the section number and try again."
+            return json_answer({"error": words}, 500)
+        return json_answer({name: seen[name] for name in (*_SHOWN, "meeting_times")})
+
+    def _unsubscribe(self, request: Request) -> Answer:
+        """GET acts at once, like POST (O12)."""
+        user = self._signed_for(request.query.get("token", ""))
+        if user is None:
+            if request.method == "GET":
+                return Answer(400, b"<h1>Invalid or expired link</h1>", "text/html; charset=utf-8")
+            return json_answer({"success": False, "error": "Invalid or expired token"}, 400)
+        self._session.execute(
+            "update public.user_profiles set notifications_enabled = false, unsubscribed_at = now() where user_id = %s",
+            [user],
+        )
+        if request.method == "GET":
+            return page_answer("<h1>You are unsubscribed</h1>")
+        return json_answer({"success": True})
+
+    def _user(self, request: Request) -> str | None:
+        try:
+            claims = jwt.decode(
+                request.bearer or "", self.settings.jwt_secret, algorithms=["HS256"], audience="authenticated"
+            )
+        except jwt.InvalidTokenError:
+            return None
+        return str(claims["sub"])
+
+    def _signed_for(self, token: str) -> str | None:
+        try:
+            text = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)).decode()
+            user, expires, signature = text.split(":")
+            claim = f"{user}:{expires}".encode()
+            good = hmac.new(self.settings.signing_key.encode(), claim, hashlib.sha256).hexdigest()
+            return user if signature == good and int(expires) > _now_ms() else None
+        except ValueError:
+            return None
+
+    def _scrape(self, section: Section) -> tuple[int, bytes, int]:
+        began_ms = _now_ms()
+        try:
+            answer = self._http.post(
+                f"{self.settings.scraper_url}/scrape",
+                json={"sectionNumber": section[1], "term": section[0]},
+                headers={"Authorization": f"Bearer {self.settings.scraper_token}"},
+                timeout=90,
+            )
+        except requests.RequestException as error:
+            raise Failed("the scraper did not answer") from error
+        return answer.status_code, answer.content, began_ms
+
+    def _send(self, letters: Sequence[Letter]) -> bool:
+        emails = [
+            {"from": SENDER, "to": [one.recipient], "subject": one.subject, "text": f"{one.subject}\n{one.seen.title}"}
+            for one in letters
+        ]
+        try:
+            answer = self._http.post(
+                f"{self.settings.resend_url}/emails/batch",
+                json=emails,
+                headers={"Authorization": f"Bearer {self.settings.resend_key}"},
+                timeout=30,
+            )
+        except requests.RequestException:
+            return False
+        return answer.status_code == 200
+
+
+def _now_ms() -> int:
+    return int(time.time() * 1000)
+
+
+def _since(began: float) -> int:
+    return int((time.monotonic() - began) * 1000)
+
+
+def _wait(milliseconds: int) -> bool:
+    """Wait as long as a tick may last in one call; what is left is the next tick's."""
+    if milliseconds > 5_000:
+        return False
+    time.sleep(milliseconds / 1000)
+    return True

@@ -76,19 +76,22 @@ class Report:
     def show(self, console: Console) -> None:
         """Everything as a table."""
         about = machine()
-        table = Table(title=f"PickMyClass, {about['cores']} cores, load {about['load']}, Python {about['python']}")
-        for head in ("", "figure"):
-            table.add_column(head)
-        table.add_column("value", justify="right")
-        table.add_column("promised", justify="right")
-        table.add_column("")
+        table = Table(title=f"{about['cores']} cores with a load of {about['load']}, Python {about['python']}")
+        table.add_column("figure")
+        table.add_column("value", justify="right", no_wrap=True)
+        table.add_column("promised", justify="right", no_wrap=True)
+        table.add_column("", no_wrap=True)
         group = None
         for figure in self.figures:
             if figure.group != group:
+                group = figure.group
                 table.add_section()
-            first = figure.group if figure.group != group else ""
-            group = figure.group
-            table.add_row(first, figure.name, _shown(figure.value, figure.unit), _promise(figure), _remark(figure))
+                table.add_row(f"[bold]{group}[/bold]")
+            table.add_row(
+                f"  {figure.name}", _shown(figure.value, figure.unit), _promise(figure), _MARKS[figure.verdict]
+            )
+            if figure.note:
+                table.add_row(f"  [dim]{figure.note}[/dim]")
         console.print(table)
         for what, why in self.skipped.items():
             console.print(f"[yellow]skipped[/yellow] {what}: {why}")
@@ -120,6 +123,4 @@ def _promise(figure: Figure) -> str:
     return f"{'≥' if figure.at_least else '≤'} {_shown(figure.bound, figure.unit)}"
 
 
-def _remark(figure: Figure) -> str:
-    mark = {"kept": "[green]kept[/green]", "missed": "[red]missed[/red]", "": ""}[figure.verdict]
-    return f"{mark} {figure.note}".strip()
+_MARKS: dict[Verdict, str] = {"kept": "[green]kept[/green]", "missed": "[red]missed[/red]", "": ""}

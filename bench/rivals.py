@@ -161,9 +161,8 @@ def _efficiency(report: Report, found: list[Peer], server: EmbeddedRedis) -> Non
 
     for name, figures in _by_turns(found, server, trial).items():
         bound = 0.97 if name == OURS else None
-        report.add(
-            f"{NAPS} jobs of 50 ms on 4 threads", name, figures["efficiency"], "of ideal", bound=bound, at_least=True
-        )
+        group = f"{NAPS} jobs of 50 ms on 4 threads, share of the ideal speed"
+        report.add(group, name, figures["efficiency"], bound=bound, at_least=True)
 
 
 def _enqueue(server: EmbeddedRedis, count: int, peer: Peer) -> Figures:

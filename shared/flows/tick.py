@@ -138,7 +138,7 @@ class Ticker:
         with bind(tick_id=tick_id, source="rescue"):
             enqueued, queued = self._queue_all(order, tick_id, None, unattempted_only=True)
             if enqueued:
-                log.warning("rescued sections that were lost on the way", extra={"enqueued": enqueued})
+                log.warning("queued again what had no ended attempt", extra={"enqueued": enqueued})
         return TickReport(tick_id, "all", True, enqueued, queued, _since(started))
 
     def requeue(self, sections: list[Section], tick_id: str, *, replay: bool = False, urgent: bool = True) -> int:

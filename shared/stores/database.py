@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 CALL_SECONDS = 15.0
 """How long a call may take in all; hosted Supabase itself ends statements of the service role after 8 s."""
+CONNECT_SECONDS = 5.0
+"""How long a call waits for a connection: long enough for a restart of Postgres, too short to fill every thread."""
 
 _UNUSED_SECONDS = 30.0
 """After this time a session is asked whether it still stands; on the way something may have forgotten it."""
@@ -99,7 +101,7 @@ class PostgresDatabase(_Counted):
         values = [Jsonb(value) if isinstance(value, dict | list) else _iso(value) for value in arguments.values()]
         self._count()
         try:
-            with self._open_pool().connection(timeout=self._timeout) as connection:
+            with self._open_pool().connection(timeout=min(CONNECT_SECONDS, self._timeout)) as connection:
                 row = connection.execute(statement, values).fetchone()
                 self._used_at[connection] = time.monotonic()
         except psycopg_pool.PoolTimeout:

@@ -102,6 +102,18 @@ begin
     end if;
     return new;
 end $$;
+-- When a watch began decides who is told first, so it is not for people to say.
+create function pickmyclass.stamp_watch() returns trigger
+language plpgsql set search_path = '' as $$
+begin
+    if current_user in ('anon', 'authenticated') then
+        new.created_at := case when tg_op = 'UPDATE' then old.created_at else now() end;
+    end if;
+    return new;
+end $$;
+create trigger pickmyclass_stamp_watch before insert or update on public.class_watches
+    for each row execute function pickmyclass.stamp_watch();
+
 create trigger pickmyclass_guard_watch_limit before insert or update of user_id on public.class_watches
     for each row execute function pickmyclass.guard_watch_limit();
 

@@ -56,6 +56,10 @@ begin
     if pickmyclass.owner_of(p_term, p_class_nbr) <> 'server' then
         return jsonb_build_object('result', 'not_owned', 'strikes', 0, 'emails_queued', 0);
     end if;
+    if not exists (select from public.class_watches w where w.term = p_term and w.class_nbr = p_class_nbr) then
+        -- Anyone may look up any number; only what somebody waits for is worth a record.
+        return jsonb_build_object('result', 'unwatched', 'strikes', 0, 'emails_queued', 0);
+    end if;
     v_known := pickmyclass.lock_section(p_term, p_class_nbr);
     perform pickmyclass.end_attempt(v_known, p_slot, null);
     if p_observed_at < v_known.observed_at then

@@ -547,3 +547,16 @@ def test_every_function_that_the_program_calls_exists_with_these_arguments(postg
                     f"{path.name}:{node.lineno} calls {name} with {arguments - known[name]}"
                 )
     assert called > 10
+
+
+def test_nobody_may_say_when_his_watch_began(postgres_url: str) -> None:
+    # The order of mail follows it: a watch from 1970 would always be told first.
+    user = rows(postgres_url, "insert into auth.users (email) values ('early@example.edu') returning id")[0][0]
+    began = "select created_at > now() - interval '1 minute' from class_watches"
+    with person(postgres_url, "authenticated", str(user)) as session:
+        session.execute(
+            "insert into class_watches (user_id, term, subject, catalog_nbr, class_nbr, created_at)"
+            " values (%s, '2267', 'CSE', '1', '12345', '1970-01-01')",
+            [user],
+        )
+    assert rows(postgres_url, began) == [(True,)]

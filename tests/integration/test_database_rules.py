@@ -314,7 +314,14 @@ def test_five_missing_of_very_many_are_retired(database: Database, world: World)
     assert strike(database, NOON + DAY, section(10000))["result"] == "retired"
 
 
+def test_a_number_that_nobody_watches_leaves_no_trace(database: Database, world: World) -> None:
+    assert strike(database, NOON) == {"result": "unwatched", "strikes": 0, "emails_queued": 0}
+    assert world.baseline() == {}
+    assert world.one("select count(*) from pickmyclass.section_events") == 0
+
+
 def test_a_stale_or_foreign_not_found_is_no_strike(database: Database, world: World) -> None:
+    world.add_watch()
     see(database, facts(1), NOON)
     assert strike(database, NOON - HOUR)["result"] == "superseded"
     database.call("pmc_switch_ownership", p_owner="workers")

@@ -6,6 +6,7 @@ them with its beat. `EFFECTS` says what a check's status means for the whole, wh
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -60,8 +61,17 @@ def redis_check(connected: bool, latency_ms: int | None, error: str | None = Non
     return {"status": UNHEALTHY, "connected": False, "latency_ms": None, "error": error or "Redis does not answer"}
 
 
+_LOOKING_SINCE = time.time_ns() // 1_000_000
+
+
 def breaker_check(breaker: BreakerStatus) -> Check:
-    """The state of the breaker; one that nobody can read is as bad as an open one (O25)."""
+    """The state of the breaker; one that nobody can read is as bad as an open one (O25).
+
+    One that has never changed is closed since this process began to look, as the old one was since it was made.
+    """
+    changed = breaker.last_state_change
+    if changed is None and breaker.state == "CLOSED":
+        changed = _LOOKING_SINCE
     return {
         "status": {"CLOSED": HEALTHY, "HALF_OPEN": DEGRADED}.get(breaker.state, UNHEALTHY),
         "type": "redis",
@@ -69,7 +79,7 @@ def breaker_check(breaker: BreakerStatus) -> Check:
         "failure_count": breaker.failure_count,
         "success_count": breaker.success_count,
         "last_failure": _iso(breaker.last_failure),
-        "last_state_change": _iso(breaker.last_state_change),
+        "last_state_change": _iso(changed),
     }
 
 

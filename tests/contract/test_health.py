@@ -150,7 +150,10 @@ def test_a_hanging_postgres_neither_holds_up_the_answer_nor_piles_up_threads(wel
 
 
 def test_a_closed_breaker_is_healthy(well: Bundle) -> None:
-    assert well.health()["checks"]["circuit_breaker"] == {
+    check = well.health()["checks"]["circuit_breaker"]
+    assert datetime.fromisoformat(check["last_state_change"]).tzinfo  # closed since it was first looked at
+    assert well.health()["checks"]["circuit_breaker"] == check
+    assert check | {"last_state_change": None} == {
         "status": "healthy",
         "type": "redis",
         "state": "CLOSED",

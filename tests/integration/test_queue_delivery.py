@@ -65,6 +65,49 @@ def test_a_running_job_is_not_queued_again_but_a_finished_one_is(any_redis_url: 
     place.wait_for_runs(2)
 
 
+def test_a_finished_job_can_be_queued_again_while_others_of_its_batch_run(any_redis_url: str, queue_on: Places) -> None:
+    place = queue_on(any_redis_url)
+    may_end = threading.Event()
+    place.rules["slow"] = partial(may_end.wait, 10)
+    place.huey.push(jobs("a", "slow", *(f"k{number}" for number in range(20))), NOW)
+    consumer = place.consume(workers=2)
+    place.wait_for_runs(8)
+    assert "a" in place.runs
+    wait_until(lambda: "a" not in consumer.snapshot().running)
+    assert place.huey.push(jobs("a", "slow"), NOW) == PushResult(1, 1)
+    may_end.set()
+    place.wait_until_settled()
+    assert place.runs.count("a") == 2
+
+
+def test_a_failing_listener_changes_nothing(any_redis_url: str, queue_on: Places) -> None:
+    place = queue_on(any_redis_url)
+
+    @place.huey.signal()
+    def listen(*_: object) -> None:
+        raise RuntimeError("bug")
+
+    place.huey.push(jobs("a"), NOW)
+    place.consume()
+    place.wait_until_settled()
+    assert place.runs == ["a"]
+
+
+def test_an_error_without_words_is_an_error_too(any_redis_url: str, queue_on: Places) -> None:
+    class MuteError(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError("no words")
+
+    place = queue_on(any_redis_url)
+    place.rules["a"] = raising(MuteError(), MuteError(), MuteError())
+    place.huey.push(jobs("a"), NOW)
+    place.consume()
+    wait_until(lambda: place.huey.counts().dead == 1)
+    letter = place.huey.dead_letters.show("a")
+    assert letter
+    assert letter.error == "MuteError"
+
+
 def test_an_expired_waiting_job_is_replaced_by_a_push_and_runs_once(any_redis_url: str, queue_on: Places) -> None:
     clock = [NOW]
     place = queue_on(any_redis_url, clock=lambda: clock[0])

@@ -6,6 +6,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -13,7 +14,7 @@ import pytest
 from local.redis import EmbeddedRedis
 from shared.core.jobs import Job, RetryLater
 from shared.stores.redis import RedisError, connect_redis
-from tests.support.redis import NOW, Workplace, wait_until
+from tests.support.redis import NOW, QUICK, Workplace, wait_until
 
 pytestmark = pytest.mark.real_redis
 
@@ -158,7 +159,7 @@ def test_a_consumer_that_starts_before_redis_waits_for_it(server: EmbeddedRedis,
 
 
 def test_a_stop_during_an_outage_is_not_held_up(server: EmbeddedRedis, queue_on: Places) -> None:
-    place = queue_on(server.url)
+    place = queue_on(server.url, durations=replace(QUICK, lease=1.0, lease_renewal=0.3))
     gate = Gate(place, "a")
     place.huey.push(jobs("a", "b"), NOW)
     consumer = place.consume(workers=1)

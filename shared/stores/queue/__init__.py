@@ -56,6 +56,14 @@ __all__ = [
 _log = logging.getLogger(__name__)
 
 
+def _words(error: BaseException) -> str:
+    """An unexpected error in words, even if it has none."""
+    try:
+        return f"{type(error).__name__}: {error}"
+    except Exception:
+        return type(error).__name__
+
+
 class _NamedRegistry(Registry):  # type: ignore[misc]  # huey has no types
     """Tasks by their bare name, so that a job outlives a move of its function."""
 
@@ -92,6 +100,7 @@ class LeasedHuey(Huey):  # type: ignore[misc]  # huey has no types
         )
         self._registry = _NamedRegistry()
         self.controls: list[Control] = []
+        self.before_push: Callable[[set[str]], None] = lambda _: None
         self.dead_letters = DeadLetters(self.storage)
         self.breaker = Breaker(self.storage.client, prefix, self.storage.doorbell, self.durations)
         self.lock = Lock(self.storage.client, prefix, self.durations, clock)
@@ -102,6 +111,8 @@ class LeasedHuey(Huey):  # type: ignore[misc]  # huey has no types
         `now_ms` (epoch milliseconds, the clock of the slots) decides which queued ones have expired and are
         replaced. Raises `RedisError`; then it may be repeated without harm.
         """
+        jobs = list(jobs)
+        self.before_push({job.key for job in jobs})  # a job that has finished here must not count as queued
         return self.storage.push(jobs, now_ms)
 
     def enqueue(self, task: Any) -> None:
@@ -136,13 +147,20 @@ class LeasedHuey(Huey):  # type: ignore[misc]  # huey has no types
             _log.exception("task %s failed", job.task, extra={"job_key": job.key})
             base, cap = self.durations.retry_base, self.durations.retry_cap
             delay = retry_delay(job.attempt, random.uniform, base=base, cap=cap)
-            return self._retried(job, task, RetryLater(delay, f"{type(error).__name__}: {error}"))
+            return self._retried(job, task, RetryLater(delay, _words(error)))
         finally:
             # A probe that told the breaker nothing gives its lease back, so that the next may try.
             if job.permit:
                 self.breaker.return_permit(job.permit)
         self._emit(signals.SIGNAL_COMPLETE, task)
         return Ending(lambda held: held.acknowledge(job), succeeded=True)
+
+    def _emit(self, signal: str, task: Any, *details: Any) -> None:
+        """Tell Huey's listeners; what they raise is theirs and does not change how a job ended."""
+        try:
+            super()._emit(signal, task, *details)
+        except Exception:
+            _log.exception("a listener of %s failed", signal)
 
     def _retried(self, job: Delivery, task: Any, error: RetryLater) -> Ending:
         if job.is_last_attempt:

@@ -59,6 +59,7 @@ class LeasedConsumer(Consumer):  # type: ignore[misc]  # huey has no types
     def __init__(self, huey: LeasedHuey, *, workers: int, worker_id: str) -> None:
         self.worker_id = worker_id
         self.fetcher = Fetcher(huey.storage, huey.breaker, workers=workers, worker_id=worker_id)
+        huey.before_push = self.fetcher.write
         self.durations = huey.durations
         self.left_cleanly = False  # after run(): Redis counts nothing as ours any more
         self._is_up = False

@@ -1,6 +1,6 @@
 """The two threads between a consumer's workers and Redis.
 
-The fetcher takes jobs in batches and blocks on the doorbell while there are none. The keeper writes what has ended,
+The fetcher takes jobs in batches and blocks on the doorbell while there are none; the keeper writes what has ended,
 gives signs of life, wakes delayed jobs and finds Redis again. What is held is in `core/holdings.py`, what Redis knows
 of it in `stores/lease.py`. The lock is never held during a round trip; `lease.turn` is, and is taken first.
 """
@@ -28,8 +28,7 @@ class Fetcher:
         self.intake = Intake()
         self.lease = Lease(storage, worker_id)
         self.lock = threading.Lock()
-        self.stopping = False
-        self.finished = False
+        self.stopping = self.finished = False
         self._storage = storage
         self._breaker = breaker
         self._startable = threading.Condition(self.lock)  # workers wait for jobs
@@ -62,13 +61,11 @@ class Fetcher:
             self.holdings.ended_at = time.monotonic()
             if hold_for:
                 self._close_gate(hold_for)
-            held = self.holdings
             if self._wants_jobs():
                 self._wanted.notify()
-            if held.settled.is_urgent or not held.ready:
+            if self.holdings.settled.is_urgent or not self.holdings.ready:
                 self._chores.notify()
-            if held.ready:
-                self._startable.notify()
+            self._startable.notify()
 
     def pause(self, paused: bool) -> None:
         """Stop or go on taking jobs, by an operator's wish; what runs goes on."""
@@ -83,19 +80,28 @@ class Fetcher:
     def hand_back(self, which: Callable[[Holdings], int], *, for_good: bool = False) -> int:
         """Give jobs back to the queue at once, as `which` tells the holdings; `for_good`: and take no more."""
         with self.lock:
-            self.stopping = self.stopping or for_good
+            self.stopping |= for_good
             count = which(self.holdings)
             self._wake()
         self._doorbell.interrupt()
-        if self.holdings.settled:
-            self._exchange(Wish())
+        self.write()
         return count
+
+    def write(self, keys: set[str] | None = None) -> None:
+        """Write now what has ended (when given: only if it is about one of `keys`), unless Redis is gone."""
+        with self.lock:
+            settled = self.holdings.settled
+            wanted = bool(settled) if keys is None else any(job.key in keys for job in settled.acked)
+        if wanted and self.lease.connected:
+            self._exchange(Wish())
 
     def leave(self) -> bool:
         """Write what is left to write, and say goodbye; false when Redis still counts jobs as ours."""
         for _ in range(3):  # jobs that Redis had forgotten, or given us without our knowing, need more than one
             if self.holdings.settled or not self.lease.is_empty:
                 self._exchange(Wish())
+            if not self.lease.connected:
+                break
         with self.lease.turn, self.lock:
             self.finished = True
             self._wake()
@@ -119,7 +125,7 @@ class Fetcher:
         """Block until the doorbell rings, or until it is time to ask anyway."""
         refused, longest = self.intake.ask_at - time.monotonic(), self._storage.durations.doorbell
         try:
-            rang = self._doorbell.wait(min(refused, longest) if refused > 0 else longest)
+            rang = self._doorbell.wait(min(refused if refused > 0 else longest, longest))
         except (RedisError, OSError):
             with self.lock:
                 self.lease.lose()
@@ -146,10 +152,9 @@ class Fetcher:
             self.lease.renew()
 
     def _should_flush(self) -> bool:
-        if not self.lease.connected or self.lease.has_homeless:
-            return True
+        must_ask = not self.lease.connected or self.lease.has_homeless
         take_is_near = self._wants_jobs() and self.intake.left != 0
-        return self.holdings.should_flush(time.monotonic(), take_is_near=take_is_near)
+        return must_ask or self.holdings.should_flush(time.monotonic(), take_is_near=take_is_near)
 
     def _mark_more(self) -> None:
         """Have Redis know which jobs may be running soon, beside those it knows. One command."""
@@ -164,8 +169,7 @@ class Fetcher:
             with self.lock:
                 if known:
                     held.mark(marked)
-                else:
-                    self._chores.notify()
+                self._chores.notify()
         if not known and self.lease.connected:
             self._exchange(Wish())
 
@@ -198,8 +202,7 @@ class Fetcher:
                     self._wake()
                 if wish.jobs:
                     self._accept(taken)
-                elif self._wants_jobs():
-                    self._wanted.notify()
+                self._wanted.notify()
 
     def _accept(self, taken: Taken) -> None:
         """Take note of what was taken, or of why nothing was."""
@@ -219,12 +222,11 @@ class Fetcher:
         self._chores.notify()
 
     def _can_start(self) -> bool:
-        if not self.lease.connected:
-            return False
-        job = self.holdings.first_ready(self._storage.clock(), gate_open=self.intake.is_open)
+        is_open = self.intake.is_open
+        job = self.lease.connected and self.holdings.first_ready(self._storage.clock(), gate_open=is_open)
         if self.holdings.settled.dropped:
             self._chores.notify()
-        return job is not None
+        return bool(job)
 
     def _observe(self, status: BreakerStatus) -> None:
         """The breaker was asked or told something: open or close the gate for the jobs in hand."""

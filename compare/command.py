@@ -49,6 +49,43 @@ def replay(
 
 
 @compare.command()
+@click.option("--old", required=True, help="Base URL of the old side.")
+@click.option("--new", required=True, help="Base URL of the new side.")
+@click.option("--cases", "file", type=_TAPE, help="Another file of cases than the one that comes along.")
+@click.option("--allow-writes", is_flag=True, help="Also the cases that change something.")
+@click.option("--html", "page", type=_FILE, help="Write the report as one page.")
+@click.option("--json", "data", type=_FILE, help="Write the report for programs.")
+def http(old: str, new: str, file: Path | None, allow_writes: bool, page: Path | None, data: Path | None) -> None:
+    """Ask both sides the same and compare their answers field by field.
+
+    Secrets come from the environment: COMPARE_CRON_SECRET, COMPARE_USER_TOKEN; the section to ask for from
+    COMPARE_TERM and COMPARE_CLASS_NBR. What is not set leaves out the cases that need it.
+    """
+    import requests
+
+    from compare import report
+    from compare.case_file import SHIPPED, CaseError, read_cases
+    from compare.http import compare_http, values_of
+
+    console = Console()
+    try:
+        cases = read_cases(file or SHIPPED)
+        with console.status("Asking …") as status:
+            tell = lambda number: status.update(f"Asking: case {number} of {len(cases)} …")  # noqa: E731 - a callback
+            findings = compare_http(old, new, cases, values_of(), allow_writes=allow_writes, tell=tell)
+    except CaseError as error:
+        console.print(str(error), style="red", highlight=False)
+        sys.exit(2)
+    except requests.RequestException as error:
+        # The message of the library may hold a URL with credentials in it.
+        console.print(f"A side cannot be reached ({type(error).__name__}).", style="red", highlight=False)
+        sys.exit(2)
+    report.show(console, findings)
+    report.write([findings], page=page, data=data)
+    sys.exit(0 if findings.good else 1)
+
+
+@compare.command()
 def register() -> None:
     """Show the register: every known difference, where it shows, and why."""
     from compare.report import show_register

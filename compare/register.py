@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from compare.decisions import EXTRA_EVENT, EXTRA_MAIL, MISSING_EVENT, MISSING_MAIL, OTHER_MAIL, OTHER_STATE
 
 _LATE = (MISSING_EVENT, EXTRA_EVENT, MISSING_MAIL, EXTRA_MAIL, OTHER_MAIL, OTHER_STATE)
+_MISSING = ("fetch-class-details-missing: status", "fetch-class-details-missing: body")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +35,12 @@ KNOWN = (
     Known("O4", "a failed read is an error, never first sight", (MISSING_EVENT, MISSING_MAIL, OTHER_STATE)),
     Known("O5", "adding a watch is a check like any other", (MISSING_EVENT, MISSING_MAIL)),
     Known("O6", "what is known is kept per term and number", _LATE),
-    Known("O7", "a section that is not found is an answer, not a failure of the scraper", _LATE),
+    Known("O7", "a section that is not found is an answer, not a failure of the scraper", _LATE, _MISSING),
     Known("O8", "while the breaker is open checks wait instead of being lost", _LATE),
     Known("O9", "waiting and running checks are not queued twice", proven="tests/integration/test_queue_delivery.py"),
     Known("O10", "documentation and freshness tell the truth", proven="tests/contract/test_health.py"),
     Known("O11", "the webhook verifies what Resend sends", proven="tests/contract/test_resend_webhook.py"),
-    Known("O12", "a GET shows a page and changes nothing", http=("unsubscribe-get: status", "unsubscribe-get: body")),
+    Known("O12", "a GET shows a page and changes nothing", proven="tests/contract/test_unsubscribe.py"),
     Known("O13", "secrets are compared in constant time", proven="tests/unit/test_doors.py"),
     Known("O14", "the due sections come as one value, which no row limit cuts", _LATE),
     Known(
@@ -48,8 +49,8 @@ KNOWN = (
     Known("O16", "sections of past terms and without anyone to tell are left alone", (OTHER_STATE, EXTRA_EVENT)),
     Known(
         "O17",
-        "health tells more to operators and less to others",
-        http=("health-public: status", "health-public: body"),
+        "health looks at more, tells it to operators, and little to others",
+        http=("health-public: status", "health-public: body", "health-operator: status", "health-operator: body"),
     ),
     Known("O18", "the old version had no tests", proven="tests/"),
     Known("O19", "one bad address fails alone", proven="tests/integration/test_mail_faults.py"),

@@ -1,0 +1,102 @@
+"""The comparison over HTTP: the bundle with itself, and with a stand-in that has every defect."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from werkzeug.serving import make_server
+
+from compare.case_file import SHIPPED, Case, CaseError, read_cases
+from compare.http import compare_http
+from compare.origin import EVERYTHING
+from compare.origin_http import Settings, Workers
+from compare.report import render
+from local.web import Server
+from tests.support.mail import KEY
+from tests.support.site import JWT_SECRET, NUMBERS, SECRET, SECTIONS, TERM, Site, token
+
+CASES = read_cases(SHIPPED)
+
+
+@pytest.fixture
+def bundle(site: Site) -> Iterator[str]:
+    server = make_server("127.0.0.1", 0, site.client.application, threaded=True)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+    thread.join(5)
+
+
+@pytest.fixture
+def workers(site: Site) -> Iterator[str]:
+    settings = Settings(
+        site.environment["DATABASE_URL"],
+        site.environment["SCRAPER_URL"],
+        "scraper-token",
+        site.environment["RESEND_API_URL"],
+        KEY,
+        SECRET,
+        JWT_SECRET,
+        "the service-role key",
+    )
+    old = Workers(settings, EVERYTHING)
+    with Server(old) as server:
+        yield server.url
+    old.close()
+
+
+@pytest.fixture
+def values(site: Site) -> dict[str, str]:
+    user = site.world.add_user()
+    site.world.add_watch(SECTIONS[0], user)
+    return {"CRON_SECRET": SECRET, "USER_TOKEN": token(user), "TERM": TERM, "CLASS_NBR": NUMBERS[0]}
+
+
+def test_the_bundle_does_not_differ_from_itself(bundle: str, values: dict[str, str]) -> None:
+    findings = compare_http(bundle, bundle, CASES, values)
+    assert not findings.groups
+    assert findings.good
+
+
+def test_against_the_old_version_only_registered_differences_appear(
+    bundle: str, workers: str, values: dict[str, str]
+) -> None:
+    findings = compare_http(workers, bundle, CASES, values, allow_writes=True)
+    assert {group.id for group in findings.groups} == {"O7", "O17", "O40"}
+    assert findings.good
+
+
+def test_an_unregistered_difference_fails(workers: str, bundle: str, values: dict[str, str]) -> None:
+    findings = compare_http(workers, bundle, [Case("new-here", "GET", "/go/asu?term=2267&classNbr=12431")], values)
+    assert (findings.unexplained > 0, findings.good) == (True, False)
+
+
+def test_without_leave_nothing_is_written(site: Site, bundle: str, values: dict[str, str]) -> None:
+    findings = compare_http(bundle, bundle, CASES, values)
+    assert site.world.one("select count(*) from pickmyclass.ticks") == 0
+    assert site.world.one("select count(*) from pickmyclass.section_checks where observed_at is not null") == 0
+    assert "cron was left out: writes." in findings.notes
+
+
+def test_no_secret_reaches_a_report(workers: str, bundle: str, values: dict[str, str]) -> None:
+    findings = compare_http(workers, bundle, CASES, values)
+    told = render([findings]) + json.dumps(findings.as_json())
+    assert not [secret for secret in (SECRET, values["USER_TOKEN"]) if secret in told]
+
+
+def test_a_case_whose_values_are_not_set_is_left_out_by_name(bundle: str) -> None:
+    findings = compare_http(bundle, bundle, CASES, {})
+    assert "watches was left out: needs COMPARE_USER_TOKEN." in findings.notes
+
+
+def test_a_file_that_holds_no_cases_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "cases.json"
+    file.write_text('[{"name": "a", "paht": "/"}]')
+    with pytest.raises(CaseError, match="case 1"):
+        read_cases(file)

@@ -26,6 +26,7 @@ def compare() -> None:
 @click.option("--whole", is_flag=True, help="Play the whole tape.")
 @click.option("--defect", "defects", multiple=True, type=click.Choice([one.id for one in KNOWN]), help="Switch it on.")
 @click.option("--each", is_flag=True, help="None, then each that shows in decisions, in turn.")
+@click.option("--crowd/--no-crowd", default=True, help="More than a thousand sections for a while, for O14.")
 @click.option("--seed", type=int, default=7, show_default=True, help="Which students.")
 @click.option("--html", "page", type=_FILE, help="Write the report as one page.")
 @click.option("--json", "data", type=_FILE, help="Write the report for programs.")
@@ -35,6 +36,7 @@ def replay(
     whole: bool,
     defects: tuple[str, ...],
     each: bool,
+    crowd: bool,
     seed: int,
     page: Path | None,
     data: Path | None,
@@ -44,7 +46,7 @@ def replay(
     from compare.replay import Season
 
     logging.disable(logging.CRITICAL)  # the faults of the play are its own, not news
-    season = Season(tape, None if whole else ticks, seed)
+    season = Season(tape, None if whole else ticks, seed, crowd)
     sys.exit(run_replay(season, defects, each=each, page=page, data=data, console=Console()))
 
 

@@ -41,7 +41,7 @@ class OldSide:
     def play(self, slot_ms: int) -> Slot:
         """One slot: the tick, whatever was late, people who add watches, and mail."""
         self._clock.begin(slot_ms)
-        self._store.set_clock(datetime.fromtimestamp(slot_ms / 1000, UTC))
+        self._store.begin(datetime.fromtimestamp(slot_ms / 1000, UTC))
         self._slot = Slot(slot_ms)
         late = slot_ms - HALF_HOUR_MS in self._scene.late
         if slot_ms not in self._scene.late:
@@ -52,6 +52,7 @@ class OldSide:
             self._origin.add_watch(addition.section)
         self._origin.send_unsent()
         self._read_rows()
+        self._store.end()
         return self._slot
 
     def close(self) -> None:

@@ -54,9 +54,10 @@ class Store:
         if self._by_term:
             self._session.execute(_BY_TERM)
 
-    def set_clock(self, now: datetime) -> None:
-        """The replay's time, for the database's own functions."""
+    def begin(self, now: datetime) -> None:
+        """Begin a slot of a replay: its time, for the database's own functions. Nobody else is there: one commit."""
         self._year = f"{now:%y}"
+        self._session.execute("begin")
         self._session.execute("select set_config('replay.now', %s, false)", [now.isoformat()])
 
     def sections_to_check(self, stagger: str) -> list[tuple[str, str]]:
@@ -126,6 +127,10 @@ class Store:
     def all_states(self) -> list[dict[str, Any]]:
         """Every row of `class_states`."""
         return self._rows("select * from public.class_states")
+
+    def end(self) -> None:
+        """End the slot."""
+        self._session.execute("commit")
 
     def close(self) -> None:
         """End the session."""

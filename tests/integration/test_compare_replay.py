@@ -1,0 +1,105 @@
+"""The replay, tried both ways: no defect, no difference; one defect, its own id and nothing else."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from compare.command import compare
+from compare.decisions import Slot
+from compare.evidence import EVIDENCE, explain
+from compare.origin import EVERYTHING
+from compare.register import BY_ID, IN_DECISIONS, KNOWN
+from compare.replay import Season, Theatre
+from compare.scene import Scene
+from compare.script import LENGTH
+from shared.settings import ROOT
+
+START = 1_775_001_600_000  # 2026-04-01, a full hour
+HOUR = 3_600_000
+
+
+def write_tape(path: Path) -> Path:
+    """A small campus: six sections that fill, open and get their instructors."""
+    lines = ["time_ms,section,course,code,instructor,seats_available,seats_total"]
+    for number in range(6):
+        for hour in range(0, 30, 3):
+            instructor = "Staff" if number % 2 == 0 and hour < 12 else "Hopper; Grace"
+            seats = (number + hour // 3) % 3
+            lines.append(f"{START + (hour + number) * HOUR},{83000 + number},CSE {number},A01,{instructor},{seats},40")
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+@pytest.fixture(scope="module")
+def theatre() -> Iterator[Theatre]:
+    with Theatre() as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory: pytest.TempPathFactory) -> Scene:
+    tape = write_tape(tmp_path_factory.mktemp("tape") / "campus.csv")
+    return Season(tape, LENGTH, crowd=False).scene()
+
+
+@pytest.fixture(scope="module")
+def new(theatre: Theatre, scene: Scene) -> list[Slot]:
+    return theatre.play_new(scene)
+
+
+def test_without_defects_both_sides_decide_alike(theatre: Theatre, scene: Scene, new: list[Slot]) -> None:
+    assert list(explain(scene, theatre.play_old(scene), new)) == []
+    assert sum(len(slot.mails) for slot in new) > 20
+
+
+# O14 needs a crowd of sections and is tried by command: ./run.sh compare replay --each
+@pytest.mark.parametrize("name", [name for name in IN_DECISIONS if name != "O14"])
+def test_one_defect_is_told_by_its_id_and_no_other(name: str, theatre: Theatre, scene: Scene, new: list[Slot]) -> None:
+    found = list(explain(scene, theatre.play_old(scene, frozenset([name])), new))
+    assert {one.id for one in found} == {name}
+
+
+def test_a_difference_that_nothing_explains_is_not_explained_away(scene: Scene, new: list[Slot]) -> None:
+    slot = next(slot for slot in new if slot.mails)
+    lossy = [Slot(s.start_ms, s.checked, s.events, s.mails[1:] if s is slot else s.mails, s.states) for s in new]
+    told = list(explain(scene, lossy, new))
+    assert [(one.difference.what, one.id) for one in told] == [("mail missing", None)]
+
+
+def test_the_register_speaks_of_every_defect_and_says_where_each_shows() -> None:
+    assert [known.id for known in KNOWN] == [f"O{number}" for number in range(1, 42)]
+    assert not [known.id for known in KNOWN if not (known.decisions or known.http or known.proven)]
+    assert set(IN_DECISIONS) == EVIDENCE.keys() == EVERYTHING
+    assert {"O1", "O14", "O28", "O41"} <= BY_ID.keys()
+
+
+def test_what_the_register_calls_proven_is_there() -> None:
+    assert not [known.proven for known in KNOWN if known.proven and not (ROOT / known.proven).exists()]
+
+
+def test_the_rules_of_the_old_side_are_its_own() -> None:
+    assert "from shared" not in (ROOT / "compare/origin_rules.py").read_text()
+    assert "from shared" not in (ROOT / "compare/origin.py").read_text()
+
+
+def test_a_tape_that_cannot_be_played_is_refused(tmp_path: Path) -> None:
+    tape = tmp_path / "tape.csv"
+    tape.write_text("nonsense\n")
+    told = CliRunner().invoke(compare, ["replay", "--tape", str(tape)])
+    assert (told.exit_code, "cannot be played" in told.output) == (2, True)
+
+
+@pytest.mark.slow
+def test_by_command_an_expected_defect_is_reported_on_page_and_as_json(tmp_path: Path) -> None:
+    tape, page, data = write_tape(tmp_path / "tape.csv"), tmp_path / "report.html", tmp_path / "report.json"
+    words = ["replay", "--tape", str(tape), "--no-crowd", "--defect", "O29", "--defect", "O14"]
+    told = CliRunner().invoke(compare, [*words, "--html", str(page), "--json", str(data)])
+    assert told.exit_code == 1  # without the crowd O14 was expected and does not appear
+    (report,) = json.loads(data.read_text())
+    assert (report["absent"], report["unexplained"]) == (["O14"], 0)
+    assert "O29" in page.read_text()

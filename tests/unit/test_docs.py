@@ -1,0 +1,54 @@
+"""The documents say what is: links lead somewhere, commands exist, every function is listed."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from commands import commands
+from shared.settings import ROOT
+from shared.web.routes import ROUTES
+
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")], key=str)
+OUR_ROOMS = ("shared", "functions", "local", "supabase", "deploy", "docs", "tests")
+
+
+def named(document: Path) -> str:
+    return str(document.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=named)
+def test_relative_links_lead_somewhere(document: Path) -> None:
+    for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", document.read_text()):
+        if not target.startswith(("http://", "https://", "mailto:")):
+            assert (document.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=named)
+def test_commands_that_are_named_exist(document: Path) -> None:
+    for name in re.findall(r"\./run\.sh ([a-z][a-z-]*)", document.read_text()):
+        assert name in commands.commands, name
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=named)
+def test_files_that_are_named_exist(document: Path) -> None:
+    for name in re.findall(
+        rf"`((?:{'|'.join(OUR_ROOMS)})/[\w./-]+\.(?:py|sql|lua|md|sh|html|yaml))`", document.read_text()
+    ):
+        assert (ROOT / name).exists(), name
+
+
+def test_the_readme_lists_every_route_and_its_folder() -> None:
+    text = (ROOT / "README.md").read_text()
+    for route in ROUTES:
+        assert route.path in text, route.path
+        assert f"functions/{route.name}" in text, route.name
+
+
+def test_every_command_is_in_the_readme() -> None:
+    text = (ROOT / "README.md").read_text()
+    for name, command in commands.commands.items():
+        if not command.hidden:
+            assert f"./run.sh {name}" in text, name

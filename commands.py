@@ -190,7 +190,7 @@ def compare(words: tuple[str, ...]) -> None:
 @commands.command(context_settings=PASS_ON)
 @click.argument("words", nargs=-1, type=click.UNPROCESSED)
 def test(words: tuple[str, ...]) -> None:
-    """Run the tests; arguments go to pytest. All of them run in three processes, since most of their time is waiting."""
+    """Run the tests; arguments go to pytest. Without any, three processes share them: they mostly wait."""
     os.chdir(ROOT)
     words = words or ("--numprocesses=3", "--dist=loadfile")
     os.execv(sys.executable, [sys.executable, "-m", "pytest", *words])  # noqa: S606 - pytest with our own interpreter

@@ -88,6 +88,23 @@ def http(old: str, new: str, file: Path | None, allow_writes: bool, page: Path |
 
 
 @compare.command()
+@click.option("--share", type=click.IntRange(1, 100), default=10, show_default=True, help="Percent of the sections.")
+@click.option("--per-minute", type=click.IntRange(1, 600), default=20, show_default=True, help="Look-ups at most.")
+@click.option("--minutes", type=click.FloatRange(1), default=1440.0, show_default=True, help="How long.")
+@click.option("--html", "page", type=_FILE, help="Write the report as one page.")
+@click.option("--json", "data", type=_FILE, help="Write the report for programs.")
+def shadow(share: int, per_minute: int, minutes: float, page: Path | None, data: Path | None) -> None:
+    """Check beside the old side on a copy of its database; nothing is mailed. Ctrl-C ends it with its report.
+
+    COMPARE_OLD_DATABASE is only read; DATABASE_URL is the copy, migrated and owned by `server`; the scraper is
+    that of SCRAPER_URL and SCRAPER_SECRET_TOKEN.
+    """
+    from compare.shadow_command import run_shadow
+
+    sys.exit(run_shadow(share, per_minute, minutes, page=page, data=data, console=Console()))
+
+
+@compare.command()
 def register() -> None:
     """Show the register: every known difference, where it shows, and why."""
     from compare.report import show_register

@@ -89,7 +89,8 @@ def differences(old: Sequence[Slot], new: Sequence[Slot]) -> Iterator[tuple[Slot
 def _events(old: Slot, new: Slot) -> Iterator[Difference]:
     for what, more in ((MISSING_EVENT, new.events - old.events), (EXTRA_EVENT, old.events - new.events)):
         for (section, kind), count in sorted(more.items()):
-            yield Difference(old.start_ms, section, what, kind, new=str(count))
+            told = {"new" if what == MISSING_EVENT else "old": str(count)}
+            yield Difference(old.start_ms, section, what, kind, **told)
 
 
 def _mails(old: Slot, new: Slot) -> Iterator[Difference]:

@@ -21,12 +21,13 @@ from psycopg.rows import dict_row
 from compare.breaker import Breaker, Gate
 from compare.decisions import FACTS, Key, Mail, Row, Slot
 from compare.old_side import HOUR_MS, changed
+from compare.queue import FreeLock, ListQueue
 from compare.scene import Clock, Once, Scene
 from local.campus.sections import HALF_HOUR_MS
 from shared.clients.resend import Accepted, Outcome, Unknown
 from shared.clients.scraper import Answer, Found, NotFound, classify
 from shared.core.durations import Durations
-from shared.core.jobs import Delivery, GiveUp, Job, NotDoneError, Park, Pause, PushResult
+from shared.core.jobs import GiveUp, NotDoneError, Park, Pause
 from shared.core.sections import Facts, Section
 from shared.core.slots import group_at
 from shared.emails import words
@@ -37,7 +38,6 @@ from shared.flows.mail import MailRoom, MailTiming, send_due_mail
 from shared.flows.queued import check_queued
 from shared.flows.tick import Ticker, TickOrder
 from shared.stores.database import Database, DatabaseUnavailable, connect_postgres
-from shared.stores.lock import Busy, Held, Unavailable
 
 _QUICKLY = Durations()
 _SECTION = re.compile(r"/go/asu\?classNbr=(\d{5})&term=(\d{4})")
@@ -57,8 +57,8 @@ class NewSide:
         self._scene, self._clock, self._once = scene, Clock(), Once()
         self._database = _Faulty(connect_postgres(url, pool_size=2), self._fails)
         self._session = psycopg.connect(url, autocommit=True, connect_timeout=10, row_factory=dict_row)
-        self._jobs = _Jobs()
-        self._ticker = Ticker(self._database, self._jobs, _FreeLock(), self._now)
+        self._jobs = ListQueue()
+        self._ticker = Ticker(self._database, self._jobs, FreeLock(), self._now)
         self._checker = Checker(self._database, Gate(Breaker(self._clock)), self, self._now)
         tokens = UnsubscribeTokens("a secret of the comparison", None)
         zone = ZoneInfo("America/Phoenix")
@@ -82,9 +82,8 @@ class NewSide:
             self._checker.check(CheckOrder(Section(*addition.section), now=self._now()))
         for _ in range(3):  # what the mass-event guard holds is looked at once more, and sent after that
             send_due_mail(self._mail, "replay", patience=60.0)
-            if not self._jobs.waiting:
+            if not self._work():
                 break
-            self._work()
         self._read_rows()
         return self._slot
 
@@ -127,9 +126,13 @@ class NewSide:
         self._ticker.tick(TickOrder(scheduled, group_at(scheduled), "scheduler", "replay", replay=True))
         self._work()
 
-    def _work(self) -> None:
-        """What the consumer does with its queue: one job after the other, retries behind what waits."""
-        waiting, self._jobs.waiting = self._jobs.waiting, []
+    def _work(self) -> bool:
+        """What the consumer does with its queue: one job after the other, retries behind what waits.
+
+        Whether there was anything to do.
+        """
+        waiting = self._jobs.take()
+        worked = bool(waiting)
         while waiting and self._clock.offset_ms < HOUR_MS:
             again, parked = [], False
             for delivery in waiting:
@@ -146,6 +149,7 @@ class NewSide:
                         again.append(delivery)
             waiting = sorted(again, key=lambda one: one.attempts)
             self._clock.offset_ms += 120_000 if parked else 1_000
+        return worked
 
     def _recheck(self, sections: Sequence[Section]) -> bool:
         self._ticker.requeue(list(sections), "mass-event", replay=True)
@@ -213,27 +217,3 @@ def _tells(text: str, kind: str, row: Row) -> bool:
     if kind == "seat_available" and facts.seats_available is not None:
         said.append(f"{facts.seats_available} {words.open_words(facts)}")
     return all(one in text for one in said)
-
-
-class _Jobs:
-    """The queue, as a list."""
-
-    def __init__(self) -> None:
-        self.waiting: list[Delivery] = []
-
-    def push(self, jobs: Sequence[Job], now_ms: int) -> PushResult:
-        self.waiting += [Delivery.of(job, f"job-{number}", now_ms) for number, job in enumerate(jobs)]
-        return PushResult(len(jobs), 0)
-
-
-class _FreeLock:
-    """A lock that nobody else wants."""
-
-    def acquire(self, holder: str) -> Held | Busy | Unavailable:  # noqa: ARG002 - part of the interface
-        return Held()
-
-    def acquire_patiently(self, holder: str, sleep: Callable[[float], bool]) -> Held | Busy | Unavailable:  # noqa: ARG002
-        return Held()
-
-    def release(self, holder: str) -> bool:  # noqa: ARG002 - part of the interface
-        return True

@@ -8,9 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from werkzeug.serving import make_server
 
 from compare.case_file import SHIPPED, Case, CaseError, read_cases
+from compare.command import compare
 from compare.http import compare_http
 from compare.origin import EVERYTHING
 from compare.origin_http import Settings, Workers
@@ -100,3 +102,10 @@ def test_a_file_that_holds_no_cases_is_refused(tmp_path: Path) -> None:
     file.write_text('[{"name": "a", "paht": "/"}]')
     with pytest.raises(CaseError, match="case 1"):
         read_cases(file)
+
+
+def test_by_command_the_exit_code_tells_and_a_side_that_is_not_there_is_named_without_its_address(bundle: str) -> None:
+    told = CliRunner().invoke(compare, ["http", "--old", bundle, "--new", bundle])
+    assert (told.exit_code, "No difference." in told.output) == (0, True)
+    told = CliRunner().invoke(compare, ["http", "--old", "http://user:hunter2@127.0.0.1:1", "--new", bundle])
+    assert (told.exit_code, "hunter2" in told.output) == (2, False)

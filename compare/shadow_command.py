@@ -1,0 +1,72 @@
+"""The run around a shadow: its sessions, its time, its report."""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import ExitStack, closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import psycopg
+from rich.console import Console
+
+from compare import report
+from compare.shadow import Shadow
+from shared.clients.scraper import Scraper
+from shared.settings import SettingsError, load
+from shared.stores.database import DatabaseError, connect_postgres
+
+_LOOK_AGAIN = 20.0
+_OLD = "COMPARE_OLD_DATABASE"
+
+
+def run_shadow(
+    share: int, per_minute: int, minutes: float, *, page: Path | None, data: Path | None, console: Console
+) -> int:
+    """Run until time is up or Ctrl-C, then tell; 0 when everything is explained, 1 if not, 2 when it cannot run."""
+    try:
+        settings = load()
+    except SettingsError as error:
+        console.print(str(error), style="red", highlight=False)
+        return 2
+    old = os.environ.get(_OLD)
+    copy, url, token = settings.database_url, settings.scraper_url, settings.scraper_secret_token
+    if not (old and copy and url and token):
+        needed = f"{_OLD}, DATABASE_URL, SCRAPER_URL and SCRAPER_SECRET_TOKEN"
+        console.print(f"Not all of {needed} are set.", style="red", highlight=False)
+        return 2
+    if old == copy:
+        console.print("DATABASE_URL must be a copy, not the old side's own database.", style="red", highlight=False)
+        return 2
+    try:
+        with ExitStack() as stack:
+            reading = stack.enter_context(_session(old, "-c default_transaction_read_only=on"))
+            database = stack.enter_context(closing(connect_postgres(copy, pool_size=2)))
+            own = stack.enter_context(_session(copy, ""))
+            scraper = Scraper(url, token)
+            shadow = Shadow(reading, own, database, scraper, lambda: datetime.now(UTC), time.sleep, share, per_minute)
+            _follow(shadow, timedelta(minutes=minutes), console)
+            findings = shadow.findings()
+    except (psycopg.Error, DatabaseError) as error:
+        # The words of the driver may name hosts and users.
+        console.print(f"A database failed ({type(error).__name__}).", style="red", highlight=False)
+        return 2
+    report.show(console, findings)
+    report.write([findings], page=page, data=data)
+    return 0 if findings.good else 1
+
+
+def _follow(shadow: Shadow, length: timedelta, console: Console) -> None:
+    try:
+        with console.status("Following …") as status:
+            while datetime.now(UTC) < shadow.begun + length:
+                shadow.step()
+                status.update(f"Following since {shadow.begun:%H:%M} UTC: {shadow.checks:,} checks …")
+                time.sleep(_LOOK_AGAIN)
+    except KeyboardInterrupt:
+        console.print("Stopped.")
+
+
+def _session(url: str, options: str) -> psycopg.Connection[tuple[object, ...]]:
+    return psycopg.connect(url, autocommit=True, connect_timeout=10, options=options)

@@ -30,11 +30,11 @@ def show(console: Console, findings: Findings) -> None:
     for name in findings.absent:
         console.print(f"[bold red]{name} was expected and did not appear.[/]", highlight=False)
     if findings.unexplained:
-        console.print(f"[bold red]{findings.unexplained:,} differences are not explained.[/]", highlight=False)
+        console.print(f"[bold red]Not explained: {findings.unexplained:,}.[/]", highlight=False)
     elif findings.good:
         count = sum(group.count for group in findings.groups)
         console.print(
-            f"[bold green]{count:,} differences, all of them known.[/]" if count else "[bold green]No difference.[/]"
+            f"[bold green]Differences: {count:,}, all of them known.[/]" if count else "[bold green]No difference.[/]"
         )
 
 

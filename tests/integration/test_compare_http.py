@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+import requests
 from click.testing import CliRunner
 from werkzeug.serving import make_server
 
@@ -15,13 +18,16 @@ from compare.case_file import SHIPPED, Case, CaseError, read_cases
 from compare.command import compare
 from compare.http import compare_http
 from compare.origin import EVERYTHING
-from compare.origin_http import Settings, Workers
+from compare.origin_http import IN_HTTP, Settings, Workers
+from compare.origin_rules import Defects
 from compare.report import render
 from local.web import Server
+from shared.emails.tokens import UnsubscribeTokens
 from tests.support.mail import KEY
 from tests.support.site import JWT_SECRET, NUMBERS, SECRET, SECTIONS, TERM, Site, token
 
 CASES = read_cases(SHIPPED)
+SIGNING_KEY = "the service-role key"
 
 
 @pytest.fixture
@@ -35,9 +41,9 @@ def bundle(site: Site) -> Iterator[str]:
     thread.join(5)
 
 
-@pytest.fixture
-def workers(site: Site) -> Iterator[str]:
-    settings = Settings(
+def settings_of(site: Site) -> Settings:
+    """A deployment of the old version on the database, campus and inbox of the test."""
+    return Settings(
         site.environment["DATABASE_URL"],
         site.environment["SCRAPER_URL"],
         "scraper-token",
@@ -45,9 +51,20 @@ def workers(site: Site) -> Iterator[str]:
         KEY,
         SECRET,
         JWT_SECRET,
-        "the service-role key",
+        SIGNING_KEY,
     )
-    old = Workers(settings, EVERYTHING)
+
+
+@pytest.fixture
+def workers(site: Site) -> Iterator[str]:
+    with running(site, EVERYTHING | IN_HTTP) as url:
+        yield url
+
+
+@contextmanager
+def running(site: Site, defects: Defects) -> Iterator[str]:
+    """The old version with these defects."""
+    old = Workers(settings_of(site), defects)
     with Server(old) as server:
         yield server.url
     old.close()
@@ -72,6 +89,25 @@ def test_against_the_old_version_only_registered_differences_appear(
     findings = compare_http(workers, bundle, CASES, values, allow_writes=True)
     assert {group.id for group in findings.groups} == {"O7", "O17", "O40"}
     assert findings.good
+
+
+def test_a_defect_that_is_off_does_not_appear_and_that_is_told(site: Site, bundle: str, values: dict[str, str]) -> None:
+    with running(site, frozenset(["O17"])) as url:
+        findings = compare_http(url, bundle, CASES, values)
+    assert {group.id for group in findings.groups} == {"O17"}
+    assert "O40 is expected here and did not appear." in findings.notes
+
+
+def test_only_a_post_unsubscribes_when_that_defect_is_off(site: Site) -> None:
+    user = site.world.add_user()
+    link = f"/api/unsubscribe?token={UnsubscribeTokens(SIGNING_KEY).issue(user, datetime.now(UTC))}"
+    muted = "select notifications_enabled from user_profiles where user_id = %s"
+    with running(site, frozenset()) as url:
+        assert requests.get(url + link, timeout=10).status_code == 200
+        assert site.world.one(muted, user) is True
+    with running(site, IN_HTTP) as url:
+        assert requests.get(url + link, timeout=10).status_code == 200
+        assert site.world.one(muted, user) is False
 
 
 def test_an_unregistered_difference_fails(workers: str, bundle: str, values: dict[str, str]) -> None:

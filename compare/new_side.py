@@ -39,7 +39,7 @@ from shared.flows.queued import check_queued
 from shared.flows.tick import Ticker, TickOrder
 from shared.stores.database import Database, DatabaseUnavailable, connect_postgres
 
-_QUICKLY = Durations()
+_DURATIONS = Durations()
 _SECTION = re.compile(r"/go/asu\?classNbr=(\d{5})&term=(\d{4})")
 _KINDS = {"🎉 Seat": "seat_available", "👨‍🏫 Ins": "instructor_assigned"}
 _EDGES = ["seat_available", "seats_filled", "instructor_assigned", "instructor_changed", "instructor_unassigned"]
@@ -137,7 +137,7 @@ class NewSide:
             again, parked = [], False
             for delivery in waiting:
                 try:
-                    check_queued(self._checker, delivery, _QUICKLY)
+                    check_queued(self._checker, delivery, _DURATIONS)
                 except (Park, Pause):
                     again.append(delivery)
                     parked = True

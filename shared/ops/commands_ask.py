@@ -54,7 +54,7 @@ def why(parts: Wiring, screen: Screen, address: str, term: str, class_nbr: str) 
         return local_time(value, parts)
 
     told, lines = verdicts(answer, say), list(background(answer, say))
-    drawn = table("seen", "what", "", rows=((one.seen_at, one.event, one.words) for one in told))
+    drawn = table("seen", "what", "", rows=((say(one.seen_at), one.event, one.words) for one in told))
     nothing = "Nothing has been seen here that anyone would be told of."
     value = {"verdicts": [asdict(one) for one in told], "background": lines, "records": answer}
     screen.show(value, *lines, "", drawn if told else nothing)

@@ -55,7 +55,8 @@ def settings(parts: Wiring) -> Iterator[Finding]:
     """Everything that production needs is set, and what is optional is known to be missing."""
     missing = parts.settings.missing()
     for name in missing:
-        yield problem("settings", f"{name} is not set", f"{parts.settings.problem(name).remedy}: set it in .env")
+        meaning = parts.settings.problem(name).remedy.removeprefix("not set; ")
+        yield problem("settings", f"{name} is not set", f"Set it in .env: {meaning}")
     if not missing:
         yield fine("settings", "everything that is required is set")
     optional = {

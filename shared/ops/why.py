@@ -33,7 +33,7 @@ def verdicts(answer: Record, say: SayTime) -> list[Verdict]:
     for event in answer["events"]:
         if event["kind"] in MAIL_FOR:
             told, words = _verdict(answer, event, say)
-            found.append(Verdict(MAIL_FOR[event["kind"]][0], str(say(event["observed_at"])), told, words))
+            found.append(Verdict(MAIL_FOR[event["kind"]][0], event["observed_at"], told, words))
     return found
 
 

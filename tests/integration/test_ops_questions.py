@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +63,8 @@ def test_a_student_who_was_told_was_told(stage: Stage, student: str) -> None:
     assert words.startswith("told: accepted by Resend, sent ")
     assert "2 seats open" in background
     assert "A seat opened" in run("why", student, *WORDS).output
+    seen = json.loads(run("why", student, *WORDS, "--json").stdout)["verdicts"][0]["seen_at"]
+    assert datetime.fromisoformat(seen).tzinfo is not None  # for programs: no wall clock of somebody's
 
 
 def test_the_address_may_be_typed_in_any_case(stage: Stage, student: str) -> None:

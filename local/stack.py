@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 import secrets
+import shlex
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -136,6 +137,14 @@ class Stack:
         self.redis.close()
         self.postgres.stop()
         self._folder.remove()
+
+    def write_settings(self) -> Path:
+        """A file of our settings for a shell to read, for ours alone to see; removed with everything else."""
+        path = self._folder.path / "settings.env"
+        lines = (f"{name}={shlex.quote(value)}\n" for name, value in self.environment.items())
+        with open(path, "w", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+            file.writelines(lines)
+        return path
 
     def check(self) -> None:
         """Raise `PartError` when a part has ended."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import signal
 import socket
 import threading
@@ -77,5 +78,8 @@ def _tell(console: Console, stack: Stack) -> None:
     bearer = f"-H 'Authorization: Bearer {stack.cron_secret}'"
     console.print("\nTicks come at every half hour. To check every section now, after you changed the campus:")
     console.print(f"  curl {bearer} '{stack.functions_url}/api/cron?group=all'", highlight=False, soft_wrap=True)
+    console.print("To look and act as an operator, in another shell:")
+    read = f"set -a; . {shlex.quote(str(stack.write_settings()))}; set +a"
+    console.print(f"  {read}; ./run.sh ops status", highlight=False, soft_wrap=True)
     console.print("Ctrl-C stops everything.")
     console.rule(style="magenta")

@@ -86,6 +86,12 @@ def test_up_serves_everything_until_it_is_told_to_stop() -> None:
             authorization = next(shlex.split(line)[2] for line in lines if "curl" in line)
             assert requests.get(told["Health"], timeout=10).json()["status"] in ("healthy", "degraded")
             assert emails_after_an_opening(told, authorization.partition(": ")[2]) > 0
+            operate = next(line for line in lines if "ops status" in line).replace(
+                "./run.sh", f"{sys.executable} commands.py"
+            )
+            assert "0 dead" in subprocess.check_output(
+                ["sh", "-c", operate.replace("ops status", "ops mail pending")], cwd=settings.ROOT, text=True
+            )
             up.send_signal(signal.SIGTERM)
             output.read()
         assert up.wait(40) == 0

@@ -64,6 +64,11 @@ def test_one_defect_is_told_by_its_id_and_no_other(name: str, theatre: Theatre, 
     assert {one.id for one in found} == {name}
 
 
+def test_all_defects_at_once_are_all_told_apart(theatre: Theatre, scene: Scene, new: list[Slot]) -> None:
+    defects = EVERYTHING - {"O14"}
+    assert {one.id for one in explain(scene, theatre.play_old(scene, defects), new)} == defects
+
+
 def test_a_difference_that_nothing_explains_is_not_explained_away(scene: Scene, new: list[Slot]) -> None:
     slot = next(slot for slot in new if slot.mails)
     lossy = [Slot(s.start_ms, s.checked, s.events, s.mails[1:] if s is slot else s.mails, s.states) for s in new]

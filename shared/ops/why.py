@@ -59,12 +59,13 @@ def _checks(section: Record, say: SayTime) -> Iterator[str]:
     else:
         facts = section["facts"] or {}
         seats, instructor = facts.get("seats_available"), facts.get("instructor_name") or "Staff"
-        known = "an unknown number of seats" if seats is None else f"{seats} seats"
+        known = "an unknown number of seats" if seats is None else f"{seats} {'seat' if seats == 1 else 'seats'}"
         yield f"Last checked {say(section['checked_at'])}: {known} open, taught by {instructor}."
     if section["last_error"]:
         yield f"The last attempt ({say(section['last_attempt_at'])}) failed: {section['last_error']}."
     if section["strikes"]:
-        yield f"The source did not know it the last {section['strikes']} times."
+        times = "time" if section["strikes"] == 1 else f"{section['strikes']} times"
+        yield f"The source did not know it the last {times}."
 
 
 def _verdict(answer: Record, event: Record, say: SayTime) -> tuple[bool | None, str]:

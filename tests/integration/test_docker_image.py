@@ -114,6 +114,8 @@ def test_its_steps_can_be_done_and_the_functions_come_up_and_stop(built: tuple[B
         assert health.returncode == 0, _last_words(child)
     finally:
         status = stop_child(child, with_signal=signal.Signals[image.stop_signal], timeout=30)
+        if child.stderr is not None:
+            child.stderr.close()
     assert status == 0, "it ends in good order on the image's stop signal"
     assert builder.run(image.healthcheck, environ, timeout=20).returncode != 0, "a dead one is noticed"
 

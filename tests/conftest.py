@@ -1,5 +1,12 @@
 """Fixtures that many tests share; each lives in a module of tests/support/."""
 
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+
+import pytest
+
 pytest_plugins = [
     "tests.support.mail",
     "tests.support.ops",
@@ -9,3 +16,13 @@ pytest_plugins = [
     "tests.support.redis",
     "tests.support.site",
 ]
+
+
+@pytest.fixture(autouse=True)
+def logs_as_they_were() -> Iterator[None]:
+    """What a test configures of the logs is its own."""
+    root = logging.getLogger()
+    level, handlers = root.level, list(root.handlers)
+    yield
+    root.setLevel(level)
+    root.handlers[:] = handlers

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from shared.stores.queue import LeasedHuey
 
 _log = logging.getLogger(__name__)
-_HEALTH_CHECK = 5.0
+_HEALTH_CHECK = 1.0  # seconds; also the longest that a signal which just missed the wait goes unnoticed
 
 
 class _LeasedWorker(Worker):  # type: ignore[misc]  # huey has no types

@@ -20,9 +20,8 @@ pytest_plugins = [
 
 @pytest.fixture(autouse=True)
 def logs_as_they_were() -> Iterator[None]:
-    """What a test configures of the logs is its own."""
+    """The level that a test configures is its own."""
     root = logging.getLogger()
-    level, handlers = root.level, list(root.handlers)
+    level = root.level
     yield
     root.setLevel(level)
-    root.handlers[:] = handlers

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
@@ -45,9 +47,9 @@ def replay(
     from compare.play import run_replay
     from compare.replay import Season
 
-    logging.disable(logging.CRITICAL)  # the faults of the play are its own, not news
     season = Season(tape, None if whole else ticks, seed, crowd)
-    sys.exit(run_replay(season, defects, each=each, page=page, data=data, console=Console()))
+    with _quiet():
+        sys.exit(run_replay(season, defects, each=each, page=page, data=data, console=Console()))
 
 
 @compare.command()
@@ -110,3 +112,14 @@ def register() -> None:
     from compare.report import show_register
 
     show_register(Console())
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """No log while it lasts: the faults of a play are its own, not news."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logging.disable(before)

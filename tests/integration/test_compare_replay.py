@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -90,6 +91,13 @@ def test_what_the_register_calls_proven_is_there() -> None:
 def test_the_rules_of_the_old_side_are_its_own() -> None:
     assert "from shared" not in (ROOT / "compare/origin_rules.py").read_text()
     assert "from shared" not in (ROOT / "compare/origin.py").read_text()
+
+
+def test_after_a_play_the_log_speaks_again(tmp_path: Path) -> None:
+    tape = tmp_path / "tape.csv"
+    tape.write_text("nonsense\n")
+    CliRunner().invoke(compare, ["replay", "--tape", str(tape)])
+    assert logging.getLogger().isEnabledFor(logging.CRITICAL)
 
 
 def test_a_tape_that_cannot_be_played_is_refused(tmp_path: Path) -> None:

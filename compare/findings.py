@@ -23,13 +23,30 @@ class Difference:
 
 @dataclass(slots=True)
 class Group:
-    """All differences of one cause."""
+    """All differences of one cause, in the order of time."""
 
     id: str | None
-    count: int = 0
-    first: str = ""
-    last: str = ""
-    example: Difference | None = None
+    members: list[Difference] = field(default_factory=list)
+
+    @property
+    def count(self) -> int:
+        """How many."""
+        return len(self.members)
+
+    @property
+    def first(self) -> str:
+        """When it was seen first."""
+        return self.members[0].when
+
+    @property
+    def last(self) -> str:
+        """When it was seen last."""
+        return self.members[-1].when
+
+    @property
+    def example(self) -> Difference:
+        """The shortest one, so that it is read at a glance."""
+        return min(self.members, key=lambda one: len(one.old) + len(one.new))
 
     @property
     def reason(self) -> str:
@@ -51,8 +68,9 @@ class Findings:
         """Group differences by their cause; those without one come first."""
         groups = {group.id: group for group in self.groups}
         for one in differences:
-            group = groups.setdefault(one.id, Group(one.id, first=one.when, example=one))
-            group.count, group.last = group.count + 1, one.when
+            groups.setdefault(one.id, Group(one.id)).members.append(one)
+        for group in groups.values():
+            group.members.sort(key=lambda one: one.when)
         self.groups = sorted(groups.values(), key=lambda group: (group.id is not None, int((group.id or "O0")[1:])))
 
     @property
@@ -82,7 +100,15 @@ class Findings:
             "figures": [{"what": what, "old": old, "new": new} for what, old, new in self.figures],
             "notes": self.notes,
             "groups": [
-                {**asdict(group), "reason": group.reason, "example": asdict(group.example) if group.example else None}
+                {
+                    "id": group.id,
+                    "reason": group.reason,
+                    "count": group.count,
+                    "first": group.first,
+                    "last": group.last,
+                    "example": asdict(group.example),
+                    "differences": [asdict(one) for one in group.members],
+                }
                 for group in self.groups
             ],
         }

@@ -7,7 +7,6 @@ additions, which the contracts allow.
 from __future__ import annotations
 
 import json
-import math
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -19,6 +18,7 @@ import requests
 
 from compare.case_file import HEADERS, VOLATILE, Case
 from compare.findings import Difference, Findings
+from compare.quantiles import p50_p95
 from compare.register import KNOWN
 
 VALUES = ("CRON_SECRET", "USER_TOKEN", "TERM", "CLASS_NBR")
@@ -86,7 +86,7 @@ def compare_http(
         ("Cases", f"{played:,}", f"{played:,}"),
         ("Fields that differ from themselves", f"{noisy:,}", ""),
         ("Fields that only one side has", "", f"{additions:,}"),
-        ("Answered within, p50 / p95", _quantiles(old_seconds), _quantiles(new_seconds)),
+        ("Answered within, p50 / p95", p50_p95(old_seconds), p50_p95(new_seconds)),
     ]
     return findings
 
@@ -158,11 +158,3 @@ def _shown(value: Any, values: Mapping[str, str]) -> str:
         if values.get(name):
             text = text.replace(values[name], "***")
     return text[:_LONGEST]
-
-
-def _quantiles(seconds: Sequence[float]) -> str:
-    if not seconds:
-        return "-"
-    ordered = sorted(seconds)
-    picks = [ordered[max(0, math.ceil(share * len(ordered)) - 1)] for share in (0.5, 0.95)]
-    return " / ".join(f"{1000 * one:.0f} ms" for one in picks)

@@ -26,6 +26,13 @@ begin
     on conflict (class_watch_id, notification_type) do nothing;
     return found;
 end $$;
+create or replace trigger trigger_update_class_state_changed_at before insert or update on public.class_states
+    for each row execute function public.update_class_state_changed_at();
+create or replace function public.update_class_state_changed_at() returns trigger language plpgsql as $$
+begin
+    new.last_checked_at := current_setting('replay.now')::timestamptz;
+    return new;
+end $$;
 """
 _BY_TERM = """
 alter table public.class_states drop constraint class_states_class_nbr_key;

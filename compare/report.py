@@ -14,6 +14,9 @@ from rich.table import Table
 from compare.findings import Findings
 from compare.register import KNOWN
 
+_SHOWN = 50
+"""How many differences of one cause the page lists; the JSON has all."""
+
 
 def show(console: Console, findings: Findings) -> None:
     """Print the figures and the differences by cause."""
@@ -52,7 +55,7 @@ def render(all_findings: Sequence[Findings]) -> str:
         loader=FileSystemLoader(Path(__file__).parent), autoescape=select_autoescape(("html",)), trim_blocks=True
     )
     now = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
-    return templates.get_template("report.html").render(all=all_findings, now=now)
+    return templates.get_template("report.html").render(all=all_findings, now=now, shown=_SHOWN)
 
 
 def _causes(findings: Findings) -> Table:
@@ -61,7 +64,7 @@ def _causes(findings: Findings) -> Table:
         table.add_column(name, justify="right" if name == "Count" else "left")
     for group in findings.groups:
         one = group.example
-        example = f"{one.what} at {one.where}: {one.old or '-'} | {one.new or '-'}" if one else ""
+        example = f"{one.what} at {one.where}: {one.old or '-'} | {one.new or '-'}"
         name = group.id or "[bold red]none[/]"
         table.add_row(name, f"{group.count:,}", group.first, group.last, group.reason, example)
     return table

@@ -1,55 +1,48 @@
-"""`compare shadow`: our checks beside the old side's, in production, on a copy of its database; no mail leaves.
+"""`compare shadow`: our checks beside the old side's, in production, on a database of their own; no mail leaves.
 
-Both ask the same scraper, ours for a share of the sections and at a bounded rate. What we would have mailed is
-joined, per watch and kind, with what the old side wrote down as mailed, which is only read.
+Both ask the same scraper, ours for a share of the sections and at a bounded rate. Slot by slot the rows that the old
+side writes are read, and only read: `class_states`, what it saw, and `notifications_sent`, whom it told. They are
+joined with what we see and would have told.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 import psycopg
+from psycopg.rows import dict_row
 
 from compare.breaker import Breaker, Gate
 from compare.decisions import Key
-from compare.findings import Difference, Findings
 from compare.queue import FreeLock, ListQueue
+from compare.shadow_copy import begin_copy, follow_people
+from compare.shadow_evidence import Evidence, Told
+from compare.shadow_looks import Listening, Look
 from shared.core.durations import Durations
 from shared.core.jobs import Delivery, NotDoneError
-from shared.core.slots import ROUND, group_at, group_of, latest_slot, slot_start
+from shared.core.sections import Facts
+from shared.core.slots import group_at, slot_start
 from shared.flows.check import Checker
 from shared.flows.queued import check_queued
 from shared.flows.tick import Ticker, TickOrder
 from shared.flows.tools import LooksUp
 from shared.stores.database import Database
 
-CLAIM = timedelta(hours=24)
+_LOOK_AGAIN = timedelta(seconds=20)  # claims go when a section fills; its next check is a round away
+_OVERLAP = timedelta(minutes=2)  # a row may be committed after a newer one
 _TOLD_BY_OLD = """select n.class_watch_id::text, n.notification_type, n.sent_at, w.term, w.class_nbr,
     coalesce(p.is_disabled, false)
     from public.notifications_sent n join public.class_watches w on w.id = n.class_watch_id
     left join public.user_profiles p on p.user_id = w.user_id"""
-_SHARED = "select class_nbr from public.class_watches group by class_nbr having count(distinct term) > 1"
+_SEEN_BY_OLD = "select * from public.class_states where last_checked_at >= %s"
+_WATCHED = """select term, class_nbr, jsonb_object_agg(w.id, w.created_at), bool_or(p.user_id is null or
+        p.notifications_enabled and not p.email_bounced and not p.spam_complained and not p.is_disabled)
+    from public.class_watches w left join public.user_profiles p using (user_id) group by 1, 2"""
 _TOLD_BY_US = "select watch_id::text, notification_type, event_at, term, class_nbr from pickmyclass.outbox"
-
-
-@dataclass(frozen=True, slots=True)
-class Told:
-    """That somebody was told, or would have been."""
-
-    watch: str
-    kind: str
-    at: datetime
-    section: Key
-    disabled: bool = False
-
-    @property
-    def slot(self) -> datetime:
-        """The slot of its section in which that was."""
-        return latest_slot(group_of(self.section[1]), self.at)
 
 
 def in_share(section: Key, share: int) -> bool:
@@ -62,7 +55,8 @@ def in_share(section: Key, share: int) -> bool:
 class Shadow:
     """One run. `old` is a read-only session of the old side's database, `copy` one of ours with its gateway.
 
-    `per_minute` bounds the look-ups; `sleep(seconds)` paces them.
+    `per_minute` bounds the look-ups; `wait(seconds)` paces them and answers whether the run is to stop. `replay`: the
+    clock is a play's.
     """
 
     old: psycopg.Connection[Any]
@@ -70,107 +64,99 @@ class Shadow:
     database: Database
     scraper: LooksUp
     clock: Callable[[], datetime]
-    sleep: Callable[[float], None]
+    wait: Callable[[float], bool]
     share: int
     per_minute: int
+    replay: bool = False
     begun: datetime = field(init=False)
+    evidence: Evidence = field(default_factory=Evidence)
+    watched: dict[Key, bool] = field(default_factory=dict)
+    due: set[Key] = field(default_factory=set)
+    tell: Callable[[], None] = lambda: None
     checks: int = 0
     failed: int = 0
     left_out: int = 0
     _slot: datetime | None = None
-    _seen: dict[tuple[str, str, datetime], Told] = field(default_factory=dict)
+    _looked: datetime | None = None
+    _seen_until: datetime = field(init=False)
+    _claims: dict[tuple[str, str, datetime], Told] = field(default_factory=dict)
     _queue: ListQueue = field(default_factory=ListQueue)
-    _breaker: Breaker = field(init=False)
+    _checker: Checker = field(init=False)
 
     def __post_init__(self) -> None:
-        self.begun = self.clock()
-        self._breaker = Breaker(lambda: int(self.clock().timestamp() * 1000))
+        """Bring people and states over. Raises `CopyError` and `psycopg.Error`."""
+        self.begun = self._seen_until = self.clock()
+        listening = Listening(self.scraper, self.clock, self.evidence.new, self.evidence.failures)
+        breaker = Breaker(lambda: int(self.clock().timestamp() * 1000))
+        self._checker = Checker(self.database, Gate(breaker), listening, self.clock)
+        begin_copy(self.old, self.copy)
         self.look_at_old()
 
     def step(self) -> None:
         """Read what the old side wrote; with a new slot, check its sections."""
-        self.look_at_old()
+        if self._looked is None or self.clock() - self._looked >= _LOOK_AGAIN:
+            self.look_at_old()
         now = self.clock()
         if slot_start(now) != self._slot:
             self._slot = slot_start(now)
+            follow_people(self.old, self.copy)
             self._tick(now)
 
     def look_at_old(self) -> None:
-        """Note the old side's claims: it deletes them when a section fills, so they are read again and again."""
+        """Note the old side's rows and claims, and who watches."""
+        self._looked = self.clock()
+        for row in self.old.cursor(row_factory=dict_row).execute(_SEEN_BY_OLD, [self._seen_until - _OVERLAP]):
+            section, at = (row["term"], row["class_nbr"]), row["last_checked_at"]
+            if in_share(section, self.share):
+                self.evidence.old.note(section, Look(at, Facts.from_json(row)))
+            self._seen_until = max(self._seen_until, at)
         for watch, kind, at, term, class_nbr, disabled in self.old.execute(_TOLD_BY_OLD):
-            if in_share((term, class_nbr), self.share):
-                told = Told(watch, kind, at, (term, class_nbr), disabled)
-                self._seen.setdefault((watch, kind, at), told)
+            claim = Told(watch, kind, at, (term, class_nbr), disabled, self._looked)
+            first = self._claims.setdefault((watch, kind, at), claim)
+            self._claims[(watch, kind, at)] = replace(first, standing=self._looked)
 
-    def findings(self) -> Findings:
-        """What agreed, and what did not."""
+    def finish(self) -> Evidence:
+        """Read everything once more, and hand over what was found."""
+        self.look_at_old()
+        self._read_people()
+        self.evidence.claims = [one for one in self._claims.values() if in_share(one.section, self.share)]
         rows = self.copy.execute(_TOLD_BY_US).fetchall()
-        ours = [Told(watch, kind, at, (term, nbr)) for watch, kind, at, term, nbr in rows if at >= self.begun]
-        theirs = [told for told in self._seen.values() if told.at >= self.begun]
-        pairs, extra, missed = _pair(ours, theirs)
-        shared = {row[0] for row in self.old.execute(_SHARED)}
-        same = sum(one.slot == other.slot for one, other in pairs)
-        early = sum(one.slot < other.slot for one, other in pairs)
-        findings = Findings("Shadow: what the old side mailed and what we would have")
-        findings.figures = [
-            ("Emails", f"{len(theirs):,}", f"{len(ours):,}"),
-            ("Agreed, in the same slot", f"{same:,}", f"{same:,}"),
-            ("Agreed, seen earlier by this side", f"{len(pairs) - same - early:,}", f"{early:,}"),
-            ("Sections checked", "", f"{self.checks:,}"),
-            ("Checks that failed", "", f"{self.failed:,}"),
+        self.evidence.told = [
+            Told(watch, kind, at, (term, nbr)) for watch, kind, at, term, nbr in rows if at >= self.begun
         ]
-        findings.add(self._told(one, "extra", shared) for one in extra)
-        findings.add(self._told(one, "missed", shared) for one in missed)
-        if self.left_out:
-            findings.notes.append(f"{self.left_out:,} checks had no room in their slot: raise --per-minute.")
-        return findings
+        return self.evidence
+
+    def _read_people(self) -> None:
+        terms: dict[str, set[str]] = {}
+        for term, class_nbr, joined, eligible in self.old.execute(_WATCHED):
+            terms.setdefault(class_nbr, set()).add(term)
+            if in_share((term, class_nbr), self.share):
+                self.watched[(term, class_nbr)] = eligible
+                moments = {watch: datetime.fromisoformat(moment) for watch, moment in joined.items()}
+                self.evidence.joined[(term, class_nbr)] = moments
+            self.evidence.watched.add((term, class_nbr))
+        self.evidence.shared = {class_nbr for class_nbr, found in terms.items() if len(found) > 1}
 
     def _tick(self, now: datetime) -> None:
+        """Check the slot's sections, each look-up apart from the next."""
         ticker = Ticker(self.database, self._queue, FreeLock(), self.clock)
-        ticker.tick(TickOrder(now, group_at(now), "http", "shadow"))
-        checker = Checker(self.database, Gate(self._breaker), self.scraper, self.clock)
+        ticker.tick(TickOrder(now, group_at(now), "http", "shadow", replay=self.replay))
         due = [one for one in self._queue.take() if in_share(_section(one), self.share)]
+        self.due.update(map(_section, due))
         for number, delivery in enumerate(due):
             if slot_start(self.clock()) != self._slot:
                 self.left_out += len(due) - number
                 return
             try:
-                check_queued(checker, delivery, Durations())
+                check_queued(self._checker, delivery, Durations())
                 self.checks += 1
             except NotDoneError:
                 self.failed += 1  # the next slot looks again; a shadow does not press
-            self.sleep(60 / self.per_minute)
-
-    def _told(self, one: Told, what: str, shared: set[str]) -> Difference:
-        there, here = ("told", "not") if what == "missed" else ("not", "told")
-        where = " ".join(one.section)
-        return Difference(
-            where, f"{one.slot:%Y-%m-%d %H:%M}", f"{what} ({one.kind})", there, here, self._why(one, what, shared)
-        )
-
-    def _why(self, one: Told, what: str, shared: set[str]) -> str | None:
-        """The defect that the rows give evidence of."""
-        if what == "missed" and one.disabled:
-            return "O35"
-        if one.section[1] in shared:
-            return "O6"
-        claims = [told.at for told in self._seen.values() if (told.watch, told.kind) == (one.watch, one.kind)]
-        return "O1" if what == "extra" and any(at + CLAIM <= one.at for at in claims) else None
-
-
-def _pair(ours: Iterable[Told], theirs: Iterable[Told]) -> tuple[list[tuple[Told, Told]], list[Told], list[Told]]:
-    """(pairs, only ours, only theirs): of one watch and kind, at most a round apart, the nearest first."""
-    left, pairs, extra = sorted(theirs, key=lambda told: told.at), [], []
-    for one in sorted(ours, key=lambda told: told.at):
-        same = [other for other in left if (other.watch, other.kind) == (one.watch, one.kind)]
-        near = [other for other in same if abs(other.slot - one.slot) <= ROUND]
-        if not near:
-            extra.append(one)
-            continue
-        best = min(near, key=lambda other: abs(other.at - one.at))
-        left.remove(best)
-        pairs.append((one, best))
-    return pairs, extra, left
+            self.tell()
+            if self.wait(60 / self.per_minute):
+                return
+            if self.clock() - (self._looked or now) >= _LOOK_AGAIN:
+                self.look_at_old()
 
 
 def _section(delivery: Delivery) -> Key:

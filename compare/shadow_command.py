@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
-import time
-from contextlib import ExitStack, closing
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -13,11 +15,13 @@ from rich.console import Console
 
 from compare import report
 from compare.shadow import Shadow
+from compare.shadow_copy import CopyError
+from compare.shadow_report import report_shadow
 from shared.clients.scraper import Scraper
 from shared.settings import SettingsError, load
 from shared.stores.database import DatabaseError, connect_postgres
 
-_LOOK_AGAIN = 20.0
+_LOOK_AGAIN = 2.0
 _OLD = "COMPARE_OLD_DATABASE"
 
 
@@ -36,18 +40,20 @@ def run_shadow(
         needed = f"{_OLD}, DATABASE_URL, SCRAPER_URL and SCRAPER_SECRET_TOKEN"
         console.print(f"Not all of {needed} are set.", style="red", highlight=False)
         return 2
-    if old == copy:
-        console.print("DATABASE_URL must be a copy, not the old side's own database.", style="red", highlight=False)
-        return 2
     try:
         with ExitStack() as stack:
             reading = stack.enter_context(_session(old, "-c default_transaction_read_only=on"))
-            database = stack.enter_context(closing(connect_postgres(copy, pool_size=2)))
             own = stack.enter_context(_session(copy, ""))
+            database = stack.enter_context(closing(connect_postgres(copy, pool_size=2)))
+            stop = stack.enter_context(_stop_on_signal())
             scraper = Scraper(url, token)
-            shadow = Shadow(reading, own, database, scraper, lambda: datetime.now(UTC), time.sleep, share, per_minute)
-            _follow(shadow, timedelta(minutes=minutes), console)
-            findings = shadow.findings()
+            clock = lambda: datetime.now(UTC)  # noqa: E731 - the one clock of the run
+            shadow = Shadow(reading, own, database, scraper, clock, stop.wait, share, per_minute)
+            _follow(shadow, timedelta(minutes=minutes), stop, console)
+            findings = report_shadow(shadow)
+    except CopyError as error:
+        console.print(f"{error}.", style="red", highlight=False)
+        return 2
     except (psycopg.Error, DatabaseError) as error:
         # The words of the driver may name hosts and users.
         console.print(f"A database failed ({type(error).__name__}).", style="red", highlight=False)
@@ -57,15 +63,27 @@ def run_shadow(
     return 0 if findings.good else 1
 
 
-def _follow(shadow: Shadow, length: timedelta, console: Console) -> None:
+def _follow(shadow: Shadow, length: timedelta, stop: threading.Event, console: Console) -> None:
+    with console.status("Following …") as status:
+        shadow.tell = lambda: status.update(
+            f"Following since {shadow.begun:%H:%M} UTC: {shadow.checks:,} checks; Ctrl-C ends it with its report …"
+        )
+        while datetime.now(UTC) < shadow.begun + length and not stop.is_set():
+            shadow.step()
+            shadow.tell()
+            stop.wait(_LOOK_AGAIN)
+
+
+@contextmanager
+def _stop_on_signal() -> Iterator[threading.Event]:
+    """Set by Ctrl-C and SIGTERM, so that no statement is cut in the middle."""
+    stop = threading.Event()
+    before = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        with console.status("Following …") as status:
-            while datetime.now(UTC) < shadow.begun + length:
-                shadow.step()
-                status.update(f"Following since {shadow.begun:%H:%M} UTC: {shadow.checks:,} checks …")
-                time.sleep(_LOOK_AGAIN)
-    except KeyboardInterrupt:
-        console.print("Stopped.")
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _session(url: str, options: str) -> psycopg.Connection[tuple[object, ...]]:

@@ -12,6 +12,8 @@ from click.testing import CliRunner
 
 from compare.command import compare
 from compare.shadow import Shadow, in_share
+from compare.shadow_copy import CopyError
+from compare.shadow_report import report_shadow
 from local.postgres import EmbeddedPostgres
 from shared.clients.scraper import Answer, Found
 from shared.core.sections import Section
@@ -19,7 +21,7 @@ from shared.stores.database import connect_postgres
 from tests.support.world import World, facts, minutes
 
 TERM = "2267"
-AGREED, EXPIRED, EXTRA, MISSED, DISABLED = (Section(TERM, f"1243{digit}") for digit in (0, 2, 4, 6, 8))
+AGREED, EXPIRED, EXTRA, MISSED, DISABLED, BRIEF = (Section(TERM, f"124{digits}") for digits in (30, 32, 34, 36, 38, 40))
 
 
 class Stub:
@@ -37,8 +39,9 @@ class Stub:
         self.asked.append(section)
         return Found(facts(5 if section in self.open else 0))
 
-    def sleep(self, seconds: float) -> None:
+    def wait(self, seconds: float) -> bool:
         self.now += timedelta(seconds=seconds)
+        return False
 
 
 class Town:
@@ -50,7 +53,7 @@ class Town:
         self.watches: dict[Section, str] = {}
         with psycopg.connect(self.url, autocommit=True) as session:
             world = World(session)
-            for section in (AGREED, EXPIRED, EXTRA, MISSED):
+            for section in (AGREED, EXPIRED, EXTRA, MISSED, BRIEF):
                 self.watches[section] = world.add_watch(section)
             self.watches[DISABLED] = world.add_watch(DISABLED, world.add_user(is_disabled=True))
         self.copy_url = server.create_database("shadow_copy", template="shadow_old")
@@ -61,15 +64,27 @@ class Town:
     def shadow(self, *, share: int = 100, per_minute: int = 60) -> Shadow:
         """A shadow that begins now."""
         stub = self.stub
-        return Shadow(self.old, self.copy, self.database, stub, stub, stub.sleep, share, per_minute)
+        return Shadow(self.old, self.copy, self.database, stub, stub, stub.wait, share, per_minute)
 
     def old_tells(self, section: Section, at: datetime) -> None:
         """The old side writes down that it told the watcher."""
         statement = (
-            "insert into notifications_sent (class_watch_id, notification_type, sent_at) values (%s, %s, %s)"
-            " on conflict (class_watch_id, notification_type) do update set sent_at = excluded.sent_at"
+            "insert into notifications_sent (class_watch_id, notification_type, sent_at, expires_at)"
+            " values (%s, 'seat_available', %s, %s)"
         )
-        self.old.execute(statement, [self.watches[section], "seat_available", at])
+        self.old.execute(statement, [self.watches[section], at, at + timedelta(hours=24)])
+
+    def old_sees(self, section: Section, at: datetime, seats: int) -> None:
+        """The old side writes down what it saw."""
+        self.old.execute(
+            "delete from class_states where class_nbr = %s",
+            [section.class_nbr],
+        )
+        self.old.execute(
+            "insert into class_states (term, subject, catalog_nbr, class_nbr, seats_available, seats_capacity,"
+            " last_checked_at) values (%s, 'CSE', '110', %s, %s, 30, %s)",
+            [section.term, section.class_nbr, seats, at],
+        )
 
     def close(self) -> None:
         """Everything away."""
@@ -88,23 +103,69 @@ def town(postgres_server: EmbeddedPostgres, migrated_template: str) -> Iterator[
 
 
 def play(town: Town) -> dict[str, Any]:
-    """Two rounds: everything full, then three sections open; the old side tells some of it."""
+    """Three rounds: everything full, then three sections open, then again; the old side tells some of it."""
     town.old_tells(EXPIRED, town.stub.now - timedelta(hours=30))
     shadow, start = town.shadow(), town.stub.now
-    shadow.step()
-    town.stub.now, town.stub.open = start + timedelta(hours=1), {AGREED, EXPIRED, EXTRA}
-    shadow.step()
-    for section in (AGREED, MISSED, DISABLED):
-        town.old_tells(section, start + timedelta(hours=1) + minutes(5))
-    shadow.step()
-    return shadow.findings().as_json()
+    for number in range(3):
+        town.stub.now = start + timedelta(hours=number)
+        town.stub.open = {AGREED, EXPIRED, EXTRA} if number else set()
+        shadow.step()
+        at = start + timedelta(hours=number, minutes=5)
+        for section in town.watches:
+            is_open = section in (AGREED, EXPIRED, EXTRA) or (section == BRIEF and number == 1)
+            town.old_sees(section, at, 5 if number and is_open else 0)
+        if number == 1:
+            for section in (AGREED, MISSED, DISABLED, BRIEF):
+                town.old_tells(section, at)
+        town.stub.now = at + minutes(1)
+        shadow.step()
+    return report_shadow(shadow).as_json()
 
 
 def test_what_agrees_is_counted_and_the_rest_is_explained_or_not(town: Town) -> None:
     found = play(town)
-    by_id = {group["id"]: group["count"] for group in found["groups"]}
-    assert by_id == {None: 2, "O1": 1, "O35": 1}
-    assert found["figures"][1] == {"what": "Agreed, in the same slot", "old": "1", "new": "1"}
+    places = {group["id"]: [one["where"] for one in group["differences"]] for group in found["groups"]}
+    assert places == {
+        None: [MISSED.key.replace(":", " ")],  # told although its own row says full
+        "O1": [EXPIRED.key.replace(":", " ")],
+        "O3": [EXTRA.key.replace(":", " ")],  # seen, and nobody told
+        "O16": [DISABLED.key.replace(":", " ")],
+        "O35": [DISABLED.key.replace(":", " ")],
+    }
+    figures = {figure["what"]: (figure["old"], figure["new"]) for figure in found["figures"]}
+    assert figures["The same, in the same slot"] == ("1", "1")
+    assert figures["Met by this side's look alone"] == ("1", "0")
+
+
+def test_whoever_begins_to_watch_during_the_run_is_followed_and_whoever_ceases_is_forgotten(town: Town) -> None:
+    shadow = town.shadow()
+    shadow.step()
+    newcomer = World(town.old).add_watch(AGREED)
+    town.old.execute("delete from class_watches where id = %s", [town.watches[EXTRA]])
+    town.old.execute("update user_profiles set notifications_enabled = false")
+    town.stub.now += timedelta(hours=1)
+    shadow.step()
+    watches = {str(row[0]) for row in town.copy.execute("select id from class_watches")}
+    assert newcomer in watches
+    assert town.watches[EXTRA] not in watches
+    assert town.copy.execute("select count(*) from user_profiles where notifications_enabled").fetchone() == (0,)
+
+
+def test_no_address_is_brought_over(town: Town) -> None:
+    town.copy.execute("truncate auth.users cascade")
+    town.shadow()
+    assert town.copy.execute("select count(*), count(email) from auth.users").fetchone() == (len(town.watches), 0)
+
+
+def test_a_database_that_serves_something_else_is_refused_and_left_alone(town: Town) -> None:
+    town.copy.execute(
+        "insert into pickmyclass.workers (worker_id, worker_name, host, max_concurrent_jobs) values ('a', 'a', 'a', 4)"
+    )
+    with pytest.raises(CopyError, match="in use by something else"):
+        town.shadow()
+    town.copy.execute("delete from pickmyclass.workers")
+    town.shadow()
+    town.shadow()  # its own earlier run
 
 
 def test_nothing_is_mailed_and_the_old_database_is_only_read(town: Town) -> None:
@@ -119,7 +180,7 @@ def test_only_the_share_is_looked_up(town: Town) -> None:
     assert 0.15 < sum(in_share(section, 20) for section in sections) / len(sections) < 0.25
     assert all(in_share(section, 50) for section in sections if in_share(section, 20))
     town.shadow(share=50).step()
-    wanted = {s for s in (AGREED, EXPIRED, EXTRA, MISSED) if in_share((s.term, s.class_nbr), 50)}
+    wanted = {s for s in town.watches if s != DISABLED and in_share((s.term, s.class_nbr), 50)}
     assert set(town.stub.asked) == wanted
 
 
@@ -128,7 +189,7 @@ def test_look_ups_keep_their_distance_and_what_has_no_room_is_told(town: Town) -
     shadow = town.shadow(per_minute=2)
     shadow.step()
     assert len(town.stub.asked) == 2
-    assert any("had no room" in note for note in shadow.findings().notes)
+    assert any("had no room" in note for note in report_shadow(shadow).notes)
 
 
 def test_without_its_settings_or_on_the_old_database_itself_it_does_not_start(
@@ -139,7 +200,7 @@ def test_without_its_settings_or_on_the_old_database_itself_it_does_not_start(
     told = CliRunner().invoke(compare, ["shadow"])
     assert (told.exit_code, "COMPARE_OLD_DATABASE" in told.output) == (2, True)
     for name in ("COMPARE_OLD_DATABASE", "DATABASE_URL"):
-        monkeypatch.setenv(name, town.url)
+        monkeypatch.setenv(name, town.url + "&application_name=another")
     monkeypatch.setenv("SCRAPER_URL", "http://127.0.0.1:1")
     monkeypatch.setenv("SCRAPER_SECRET_TOKEN", "token")
     told = CliRunner().invoke(compare, ["shadow"])

@@ -11,7 +11,7 @@ from typing import Any
 
 SHIPPED = Path(__file__).parent / "cases" / "contract.json"
 _PLACE = re.compile(r"\$\{([A-Z_]+)\}")
-_KEYS = {"name", "method", "path", "headers", "body", "writes", "ignore"}
+_KEYS = {"name", "method", "path", "headers", "body", "writes", "ignore", "undo"}
 
 # Times, durations and ids differ from one answer to the next: only their type is compared.
 VOLATILE = re.compile(
@@ -29,7 +29,9 @@ class CaseError(Exception):
 class Case:
     """One request. `writes`: it changes something, so that it is only sent when that is allowed.
 
-    `ignore` names fields that may differ for reasons outside the sides: each ticks the sections that it owns.
+    `ignore` names fields that may differ for reasons outside the sides: each ticks the sections that it owns. `undo`
+    is a path to DELETE on the same side afterwards, with fields of the answer in braces, so that a second side that
+    shares the database finds it as the first did.
     """
 
     name: str
@@ -39,6 +41,7 @@ class Case:
     body: Any = None
     writes: bool = False
     ignore: Sequence[str] = ()
+    undo: str | None = None
 
     def needs(self) -> set[str]:
         """The names of the values that must be handed in."""

@@ -62,8 +62,9 @@ def replay(
 def http(old: str, new: str, file: Path | None, allow_writes: bool, page: Path | None, data: Path | None) -> None:
     """Ask both sides the same and compare their answers field by field.
 
-    Secrets come from the environment: COMPARE_CRON_SECRET, COMPARE_USER_TOKEN; the section to ask for from
-    COMPARE_TERM and COMPARE_CLASS_NBR. What is not set leaves out the cases that need it.
+    Secrets come from the environment: COMPARE_CRON_SECRET, COMPARE_USER_TOKEN, COMPARE_UNSUBSCRIBE_TOKEN; the
+    section to ask for from COMPARE_TERM and COMPARE_CLASS_NBR (watched by that user) and COMPARE_OTHER_CLASS_NBR (not
+    watched). What is not set leaves out the cases that need it.
     """
     import requests
 
@@ -96,10 +97,10 @@ def http(old: str, new: str, file: Path | None, allow_writes: bool, page: Path |
 @click.option("--html", "page", type=_FILE, help="Write the report as one page.")
 @click.option("--json", "data", type=_FILE, help="Write the report for programs.")
 def shadow(share: int, per_minute: int, minutes: float, page: Path | None, data: Path | None) -> None:
-    """Check beside the old side on a copy of its database; nothing is mailed. Ctrl-C ends it with its report.
+    """Check beside the old side, on a database of its own; nothing is mailed. Ctrl-C ends it with its report.
 
-    COMPARE_OLD_DATABASE is only read; DATABASE_URL is the copy, migrated and owned by `server`; the scraper is
-    that of SCRAPER_URL and SCRAPER_SECRET_TOKEN.
+    COMPARE_OLD_DATABASE is only read; DATABASE_URL is an empty, migrated one, into which people and states are brought
+    over without addresses; the scraper is that of SCRAPER_URL and SCRAPER_SECRET_TOKEN.
     """
     from compare.shadow_command import run_shadow
 

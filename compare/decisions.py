@@ -38,13 +38,17 @@ class Mail:
 
 @dataclass(slots=True)
 class Slot:
-    """What one side did in one slot. `states` holds the rows that changed in it; `None`: the row went."""
+    """What one side did in one slot. `states` holds the rows that changed in it; `None`: the row went.
+
+    `seconds`: how long each check took.
+    """
 
     start_ms: int
     checked: set[Key] = field(default_factory=set)
     events: Counter[tuple[Key, str]] = field(default_factory=Counter)
     mails: list[Mail] = field(default_factory=list)
     states: dict[Key, Row | None] = field(default_factory=dict)
+    seconds: list[float] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,11 +22,13 @@ from compare.findings import Difference, Findings
 from compare.quantiles import p50_p95
 from compare.register import KNOWN
 
-VALUES = ("CRON_SECRET", "USER_TOKEN", "TERM", "CLASS_NBR")
-_SECRET = ("CRON_SECRET", "USER_TOKEN")
+VALUES = ("CRON_SECRET", "USER_TOKEN", "TERM", "CLASS_NBR", "OTHER_CLASS_NBR", "UNSUBSCRIBE_TOKEN")
+_SECRET = ("CRON_SECRET", "USER_TOKEN", "UNSUBSCRIBE_TOKEN")
 _PREFIX = "COMPARE_"
 _SECONDS = 100.0
 _LONGEST = 80
+_FIELD = re.compile(r"\{([a-z_.]+)\}")
+_PAGES = {True: "a page that asks", False: "a page"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +40,7 @@ class Answer:
 
 
 def values_of(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """What the cases need, from COMPARE_CRON_SECRET, COMPARE_USER_TOKEN, COMPARE_TERM and COMPARE_CLASS_NBR."""
+    """What the cases need, from the environment: the names of `VALUES` with `COMPARE_` before them."""
     return {name: environ[_PREFIX + name] for name in VALUES if environ.get(_PREFIX + name)}
 
 
@@ -130,10 +133,28 @@ def _ask(session: requests.Session, base: str, case: Case) -> Answer:
         if name in answer.headers:
             fields[f"header {name}"] = answer.headers[name].split(";")[0] if name == "content-type" else "present"
     try:
-        fields |= _flatten(answer.json(), "body")
+        body = answer.json()
+        fields |= _flatten(body, "body")
     except ValueError:
-        fields["body"] = "a page" if answer.text.strip() else "nothing"
+        body = None
+        fields["body"] = _PAGES["<form" in answer.text] if answer.text.strip() else "nothing"
+    if case.undo and answer.ok:
+        _undo(session, base, case, body)
     return Answer(fields, seconds)
+
+
+def _undo(session: requests.Session, base: str, case: Case, body: Any) -> None:
+    """Take back what a case added."""
+
+    def field_of(found: re.Match[str]) -> str:
+        value = body
+        for name in found[1].split("."):
+            value = value[name]
+        return str(value)
+
+    path = _FIELD.sub(field_of, case.undo or "")
+    url = base.rstrip("/") + path
+    session.delete(url, headers=case.headers, timeout=_SECONDS, allow_redirects=False).raise_for_status()
 
 
 def _flatten(value: Any, path: str) -> dict[str, Any]:

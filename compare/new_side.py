@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Sequence
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any
@@ -46,7 +48,8 @@ _EDGES = ["seat_available", "seats_filled", "instructor_assigned", "instructor_c
 _EVENTS = (
     "select id, term, class_nbr, kind from pickmyclass.section_events where id > %s and kind = any (%s) order by 1"
 )
-_STATES = "select * from pickmyclass.section_checks where observed_at is not null"
+_BASELINES = "select * from pickmyclass.section_checks where observed_at is not null"
+_PROJECTION = "select * from public.class_states"
 
 
 class NewSide:
@@ -136,6 +139,7 @@ class NewSide:
         while waiting and self._clock.offset_ms < HOUR_MS:
             again, parked = [], False
             for delivery in waiting:
+                began = time.monotonic()
                 try:
                     check_queued(self._checker, delivery, _DURATIONS)
                 except (Park, Pause):
@@ -147,6 +151,7 @@ class NewSide:
                     delivery.attempts += 1
                     if delivery.attempts < delivery.max_attempts:
                         again.append(delivery)
+                self._slot.seconds.append(time.monotonic() - began)
             waiting = sorted(again, key=lambda one: one.attempts)
             self._clock.offset_ms += 120_000 if parked else 1_000
         return worked
@@ -170,12 +175,19 @@ class NewSide:
         return tuple(facts[name] for name in FACTS)
 
     def _read_rows(self) -> None:
-        """The baselines and events of this slot, read as the owner: what the product remembers."""
+        """The rows and events of this slot, read as the owner: what the product remembers.
+
+        A row is that of the dashboard; where a number means two classes these share it (O6), so the baseline counts.
+        """
         for event in self._session.execute(_EVENTS, [self._last_event, _EDGES]):
             self._last_event = event["id"]
             self._slot.events[((event["term"], event["class_nbr"]), event["kind"])] += 1
-        states = self._session.execute(_STATES)
-        found = {(row["term"], row["class_nbr"]): tuple(row[name] for name in FACTS) for row in states}
+        found = _by_section(self._session.execute(_BASELINES))
+        shown = _by_section(self._session.execute(_PROJECTION))
+        numbers = Counter(class_nbr for _, class_nbr in found)
+        found = {key: row for key, row in found.items() if numbers[key[1]] > 1} | {
+            key: row for key, row in shown.items() if numbers[key[1]] == 1
+        }
         self._slot.states = changed(self._rows, found)
         self._rows = found
 
@@ -197,6 +209,10 @@ class _Faulty:
 
     def close(self) -> None:
         self._inner.close()
+
+
+def _by_section(rows: Iterable[dict[str, Any]]) -> dict[Key, Row]:
+    return {(row["term"], row["class_nbr"]): tuple(row[name] for name in FACTS) for row in rows}
 
 
 def _parse(mail: dict[str, Any]) -> tuple[Mail, str]:

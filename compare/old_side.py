@@ -36,6 +36,7 @@ class OldSide:
             self._fails,
             self._noted,
             defects,
+            lambda seconds: self._slot.seconds.append(seconds),
         )
 
     def play(self, slot_ms: int) -> Slot:

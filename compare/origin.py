@@ -6,6 +6,7 @@ it keeps today's promises with yesterday's parts; with all on (`EVERYTHING`) it 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -46,7 +47,8 @@ class Origin:
     """One deployment.
 
     `scrape(section)` gives status, body and the moment it began (epoch ms); `send(letters)` says whether Resend took
-    them; `fails(section, what)` whether this statement fails now; `noted(section, events)` hears what was seen.
+    them; `fails(section, what)` whether this statement fails now; `noted(section, events)` hears what was seen, and
+    `took(seconds)` how long a queued check lasted.
     """
 
     store: Store
@@ -57,6 +59,7 @@ class Origin:
     fails: Callable[[Section, str], bool] = lambda _section, _what: False
     noted: Callable[[Section, Sequence[str]], None] = lambda _section, _events: None
     defects: Defects = NONE
+    took: Callable[[float], None] = lambda _seconds: None
     unsent: list[Letter] = field(default_factory=list)
     landed_ms: dict[Section, int] = field(default_factory=dict)
 
@@ -69,6 +72,7 @@ class Origin:
         while waiting:
             parked, again = [], []
             for section, attempt in waiting:
+                began = time.monotonic()
                 try:
                     self.check(section)
                 except Closed:
@@ -78,6 +82,7 @@ class Origin:
                         parked.append((section, attempt))
                 except (Failed, StoreError):
                     again.append((section, attempt + 1))
+                self.took(time.monotonic() - began)
             waiting = parked + [one for one in again if one[1] <= ATTEMPTS]
             if waiting and not self.wait(max(1_000, self.breaker.wait_ms()) if parked else 1_000):
                 return

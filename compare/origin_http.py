@@ -5,33 +5,27 @@ One process does what Workers, Queue and Durable Objects did: a tick enqueues an
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import hmac
 import threading
 import time
-import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-import jwt
 import psycopg
 import requests
 from psycopg.rows import dict_row
 
 from compare.breaker import Breaker
 from compare.origin import Closed, Letter, Origin, Section, StoreError
-from compare.origin_rules import Defects, Failed, NotFound, read
+from compare.origin_pages import Pages
+from compare.origin_rules import Defects, Failed
 from compare.origin_store import Store
-from local.web import Answer, Request, json_answer, page_answer
+from local.web import Answer, Request, json_answer
 
 SENDER = "PickMyClass (Workers) <workers@pickmyclass.example>"
-MOST_WATCHES = 10
 IN_HTTP: Defects = frozenset(("O12", "O17", "O40"))
 """The defects that only the endpoints show."""
-_SHOWN = ("subject", "catalog_nbr", "title", "instructor_name", "seats_available", "seats_capacity", "location")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +59,7 @@ class Workers:
             ("GET", "/api/cron"): self._cron,
             ("POST", "/api/queue/process-section"): self._process,
             ("GET", "/api/monitoring/health"): self._health,
-            ("GET", "/api/class-watches"): self._watches,
-            ("DELETE", "/api/class-watches"): self._watches,
-            ("POST", "/api/fetch-class-details"): self._details,
-            ("GET", "/api/unsubscribe"): self._unsubscribe,
-            ("POST", "/api/unsubscribe"): self._unsubscribe,
+            **Pages(self._session, self.origin, settings.jwt_secret, settings.signing_key).routes,
         }
 
     def __call__(self, request: Request) -> Answer:
@@ -132,79 +122,6 @@ class Workers:
             checks = {name: {"status": check["status"]} for name, check in checks.items()}
         words = {"timestamp": datetime.now(UTC).isoformat(), "status": "degraded" if is_open else "healthy"}
         return json_answer({**words, "checks": checks, "response_time_ms": _since(began)}, 503 if is_open else 200)
-
-    def _watches(self, request: Request) -> Answer:
-        user = self._user(request)
-        if user is None:
-            return json_answer({"error": "Unauthorized"}, 401)
-        if request.method == "DELETE":
-            return self._remove(user, request.query.get("id", ""))
-        rows = self._session.execute(
-            "select to_jsonb(w) || jsonb_build_object('class_state', to_jsonb(s)) as watch from public.class_watches w"
-            " left join public.class_states s on s.class_nbr = w.class_nbr where w.user_id = %s"
-            " order by w.created_at desc",
-            [user],
-        ).fetchall()
-        return json_answer({"watches": [row["watch"] for row in rows], "maxWatches": MOST_WATCHES})
-
-    def _remove(self, user: str, watch: str) -> Answer:
-        try:
-            uuid.UUID(watch)
-        except ValueError:
-            return json_answer({"error": "Invalid input"}, 400)
-        self._session.execute("delete from public.class_watches where id = %s and user_id = %s", [watch, user])
-        return json_answer({"success": True})
-
-    def _details(self, request: Request) -> Answer:
-        """Nobody is asked who he is (O40)."""
-        if "O40" not in self._defects and self._user(request) is None:
-            return json_answer({"error": "Unauthorized"}, 401)
-        body = request.fields()
-        try:
-            status, text, _ = self._scrape((str(body.get("term")), str(body.get("class_nbr"))))
-            seen = read(status, text, self._defects).row()
-        except NotFound:
-            return json_answer({"error": "Class section not found"}, 404)
-        except Failed:
-            words = "Failed to fetch class details. Please verify the section number and try again."
-            return json_answer({"error": words}, 500)
-        return json_answer({name: seen[name] for name in (*_SHOWN, "meeting_times")})
-
-    def _unsubscribe(self, request: Request) -> Answer:
-        """GET acts at once, like POST (O12), or only shows a page."""
-        user = self._signed_for(request.query.get("token", ""))
-        if user is None:
-            if request.method == "GET":
-                return Answer(400, b"<h1>Invalid or expired link</h1>", "text/html; charset=utf-8")
-            return json_answer({"success": False, "error": "Invalid or expired token"}, 400)
-        if request.method == "GET" and "O12" not in self._defects:
-            return page_answer("<h1>Unsubscribe?</h1>")
-        self._session.execute(
-            "update public.user_profiles set notifications_enabled = false, unsubscribed_at = now() where user_id = %s",
-            [user],
-        )
-        if request.method == "GET":
-            return page_answer("<h1>You are unsubscribed</h1>")
-        return json_answer({"success": True})
-
-    def _user(self, request: Request) -> str | None:
-        try:
-            claims = jwt.decode(
-                request.bearer or "", self.settings.jwt_secret, algorithms=["HS256"], audience="authenticated"
-            )
-        except jwt.InvalidTokenError:
-            return None
-        return str(claims["sub"])
-
-    def _signed_for(self, token: str) -> str | None:
-        try:
-            text = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)).decode()
-            user, expires, signature = text.split(":")
-            claim = f"{user}:{expires}".encode()
-            good = hmac.new(self.settings.signing_key.encode(), claim, hashlib.sha256).hexdigest()
-            return user if signature == good and int(expires) > _now_ms() else None
-        except ValueError:
-            return None
 
     def _scrape(self, section: Section) -> tuple[int, bytes, int]:
         began_ms = _now_ms()

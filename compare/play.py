@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +14,7 @@ from compare.decisions import Slot
 from compare.evidence import Explained, explain
 from compare.findings import Difference, Findings
 from compare.origin_rules import NONE, Defects
+from compare.quantiles import p50_p95
 from compare.register import BY_ID, IN_DECISIONS
 from compare.replay import Season, Theatre
 from compare.scene import Scene
@@ -44,16 +44,13 @@ def run_replay(
 
 def replay_all(theatre: Theatre, scene: Scene, questions: Sequence[Defects], bar: Bars) -> Iterator[Findings]:
     """The product once, the old version once per set of defects; what each comparison found."""
-    began = time.monotonic()
     new = theatre.play_new(scene, bar("new side", len(scene.slots_ms)))
-    new_seconds = time.monotonic() - began
     for defects in questions:
         words = ", ".join(sorted(defects, key=lambda name: int(name[1:]))) or "no defect"
-        began = time.monotonic()
         old = theatre.play_old(scene, defects, bar(f"old side, {words}", len(scene.slots_ms)))
         expected = [name for name in IN_DECISIONS if name in defects]
         findings = Findings(f"Replay: old side with {words}", expected)
-        findings.figures = [*_figures(old, new), _speed(time.monotonic() - began, old, new_seconds, new)]
+        findings.figures = _figures(old, new)
         findings.add(_told(one) for one in explain(scene, old, new))
         findings.notes += [
             f"{name} does not show in decisions; see {' and '.join(BY_ID[name].http) or BY_ID[name].proven}."
@@ -80,15 +77,12 @@ def _figures(old: Sequence[Slot], new: Sequence[Slot]) -> list[tuple[str, str, s
         both("Events seen", lambda slot: slot.events.total()),
         both("Emails", lambda slot: len(slot.mails)),
         both("Rows changed", lambda slot: len(slot.states)),
+        ("A check took, p50 / p95", _lasted(old), _lasted(new)),
     ]
 
 
-def _speed(old_seconds: float, old: Sequence[Slot], new_seconds: float, new: Sequence[Slot]) -> tuple[str, str, str]:
-    rates = [
-        1000 * seconds / max(1, sum(len(slot.checked) for slot in slots))
-        for seconds, slots in ((old_seconds, old), (new_seconds, new))
-    ]
-    return "Milliseconds per check", f"{rates[0]:.2f}", f"{rates[1]:.2f}"
+def _lasted(side: Sequence[Slot]) -> str:
+    return p50_p95([seconds for slot in side for seconds in slot.seconds])
 
 
 def _progress(console: Console) -> Progress:

@@ -6,10 +6,10 @@ import math
 from collections.abc import Sequence
 from typing import Literal
 
-_SCALE = {"s": (1.0, ".0f"), "ms": (1_000.0, ".0f"), "µs": (1_000_000.0, ".0f")}
+_SCALE = {"s": (1.0, ".0f"), "ms": (1_000.0, ".1f")}
 
 
-def p50_p95(seconds: Sequence[float], unit: Literal["s", "ms", "µs"] = "ms") -> str:
+def p50_p95(seconds: Sequence[float], unit: Literal["s", "ms"] = "ms") -> str:
     """The p50 and p95 of durations in seconds, told in `unit`; a dash when there are none."""
     if not seconds:
         return "-"

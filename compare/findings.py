@@ -74,6 +74,21 @@ class Findings:
         self.groups = sorted(groups.values(), key=lambda group: (group.id is not None, int((group.id or "O0")[1:])))
 
     @property
+    def count(self) -> int:
+        """How many differences there are in all."""
+        return sum(group.count for group in self.groups)
+
+    @property
+    def first(self) -> str:
+        """When the first difference was seen."""
+        return min(group.first for group in self.groups)
+
+    @property
+    def last(self) -> str:
+        """When the last difference was seen."""
+        return max(group.last for group in self.groups)
+
+    @property
     def unexplained(self) -> int:
         """How many differences nothing explains."""
         return sum(group.count for group in self.groups if group.id is None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,11 +12,13 @@ from jinja2 import Environment, FileSystemLoader, select_autoescape
 from rich.console import Console
 from rich.table import Table
 
-from compare.findings import Findings
+from compare.findings import Findings, Group
 from compare.register import KNOWN
 
 _SHOWN = 50
 """How many differences of one cause the page lists; the JSON has all."""
+
+_BUCKETS = 120
 
 
 def show(console: Console, findings: Findings) -> None:
@@ -35,10 +38,8 @@ def show(console: Console, findings: Findings) -> None:
     if findings.unexplained:
         console.print(f"[bold red]Not explained: {findings.unexplained:,}.[/]", highlight=False)
     elif findings.good:
-        count = sum(group.count for group in findings.groups)
-        console.print(
-            f"[bold green]Differences: {count:,}, all of them known.[/]" if count else "[bold green]No difference.[/]"
-        )
+        words = f"Differences: {findings.count:,}, all of them known." if findings.count else "No difference."
+        console.print(f"[bold green]{words}[/]")
 
 
 def write(all_findings: Sequence[Findings], *, page: Path | None, data: Path | None) -> None:
@@ -55,7 +56,18 @@ def render(all_findings: Sequence[Findings]) -> str:
         loader=FileSystemLoader(Path(__file__).parent), autoescape=select_autoescape(("html",)), trim_blocks=True
     )
     now = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
-    return templates.get_template("report.html").render(all=all_findings, now=now, shown=_SHOWN)
+    return templates.get_template("report.html").render(
+        all=all_findings, now=now, shown=_SHOWN, strip=_strip, buckets=_BUCKETS
+    )
+
+
+def _strip(findings: Findings, group: Group) -> list[tuple[int, float]]:
+    """(place, height up to 10) of the bars that draw how a cause is spread over the time of a comparison."""
+    moments = [datetime.fromisoformat(one.when).timestamp() for one in group.members]
+    start, end = (datetime.fromisoformat(edge).timestamp() for edge in (findings.first, findings.last))
+    bars = Counter(min(_BUCKETS - 1, int(_BUCKETS * (one - start) / (end - start))) for one in moments)
+    highest = max(bars.values())
+    return [(place, round(2 + 8 * count / highest, 1)) for place, count in sorted(bars.items())]
 
 
 def _causes(findings: Findings) -> Table:

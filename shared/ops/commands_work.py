@@ -47,15 +47,15 @@ def tick(parts: Wiring, screen: Screen, group: Literal["even", "odd", "all"] | N
     }
     sentence = f"Queued {report.enqueued} sections ({report.group}); {report.already_queued} were queued already."
     if wait:
-        answer |= _wait(parts, screen, timeout)
+        answer |= _wait(parts, screen, report.tick_id, timeout)
         sentence += f"\nChecked {answer['checked']}, given up {answer['failed']}, in {answer['seconds']} s."
     screen.show(answer, sentence)
     if wait and (answer["left"] or answer["failed"]):
         sys.exit(1)
 
 
-def _wait(parts: Wiring, screen: Screen, timeout: int) -> dict[str, Any]:
-    """Until the queue is empty. Looks seldom: each look costs about ten commands."""
+def _wait(parts: Wiring, screen: Screen, tick_id: str, timeout: int) -> dict[str, Any]:
+    """Until the queue is empty; how this tick's checks went. Looks seldom: each look costs about ten commands."""
     workers = parts.database.call("pmc_list_workers")
     if workers_check(workers)["status"] != "healthy":
         raise Failed("The sections are queued, but no consumer is alive to check them: `ops workers list`.")
@@ -77,9 +77,9 @@ def _wait(parts: Wiring, screen: Screen, timeout: int) -> dict[str, Any]:
                 break
             time.sleep(pause)
             pause = min(pause * 1.5, _LONGEST_LOOK)
-    last = parts.database.call("pmc_read_health", p_now=parts.clock())["last_tick"]
+    done = parts.database.call("pmc_read_tick", p_tick_id=tick_id)
     seconds = round(time.monotonic() - began, 1)
-    return {"checked": last["checked"], "failed": last["failed"], "left": left, "seconds": seconds}
+    return {"checked": done["checked"], "failed": done["failed"], "left": left, "seconds": seconds}
 
 
 @click.command()

@@ -115,6 +115,22 @@ class _Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             faulthandler.disable()
             faulthandler.enable()
 
+    def set_accept_enabled(self, enabled: bool) -> None:
+        """Stopping, answer whoever has connected already and close the port at once.
+
+        The next caller is refused and comes again (Caddy does so for ten seconds), instead of waiting in a line that
+        nobody will serve.
+        """
+        super().set_accept_enabled(enabled)
+        if enabled or self.alive:
+            return
+        for listener in self.sockets:
+            served = -1
+            while served < self.nr_conns < self.worker_connections:
+                served = self.nr_conns
+                self.accept(listener)  # adds a connection, or finds none
+            listener.close()
+
 
 class _Application:
     """What the worker wants to know of the application."""

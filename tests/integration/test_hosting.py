@@ -123,7 +123,18 @@ def test_a_cookie_of_many_chunks_arrives(host: tuple[str, Child]) -> None:
     assert (answer.status_code, answer.json()) == (401, {"error": "Unauthorized"})
 
 
-def test_a_request_that_runs_is_finished_before_the_process_leaves(host: tuple[str, Child], stage: Stage) -> None:
+def wait_until_refused(url: str) -> str:
+    """Until the port is closed, in which words; whoever connects before that is answered."""
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        try:
+            assert get(f"{url}/api/monitoring/health?probe=live").status_code == 200
+        except requests.ConnectionError as error:
+            return str(error)
+    raise AssertionError("the port stayed open")
+
+
+def test_a_stopping_process_finishes_what_runs_and_refuses_new_callers(host: tuple[str, Child], stage: Stage) -> None:
     url, child = host
     stage.scraper_fails("hang", seconds=1.0)
     with socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2]))) as connection:
@@ -139,6 +150,7 @@ def test_a_request_that_runs_is_finished_before_the_process_leaves(host: tuple[s
         while stage.campus.faults.as_json():  # until the scraper hangs on our look-up
             time.sleep(0.01)
         child.send_signal(signal.SIGTERM)
+        assert "refused" in wait_until_refused(url)  # not reset: nobody is cut off
         connection.settimeout(30)
         assert connection.recv(100).startswith(b"HTTP/1.1 ")
     assert child.wait(30) == 0

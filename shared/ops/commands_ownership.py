@@ -57,5 +57,9 @@ def _switch(parts: Wiring, screen: Screen, owner: str, words: tuple[str, ...], y
         screen.confirm(f"All sections, exceptions included, will belong to {owner}. Switch?", yes)
     wanted = [{"term": section.term, "class_nbr": section.class_nbr} for section in named] or None
     answer = parts.database.call("pmc_switch_ownership", p_owner=owner, p_sections=wanted, p_now=parts.clock())
-    said = f"{answer['sections']} sections went to {owner}; what was last seen of {answer['carried']} went along."
-    screen.show(answer, said)
+    lines = [f"{answer['sections']} sections went to {owner}; what was last seen of {answer['carried']} went along."]
+    if answer["unwatched"]:
+        lines.append(f"Nobody watches {answer['unwatched']} of the sections you named: check term and number.")
+    if owner == "workers" and answer["owed"]:
+        lines.append(f"{answer['owed']} emails are still owed by us: leave the consumer running until they have left.")
+    screen.show(answer, *lines)

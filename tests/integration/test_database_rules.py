@@ -190,60 +190,6 @@ def test_a_section_known_by_its_failures_only_is_still_seeded(database: Database
     assert read(database).facts == facts(0)
 
 
-# Ownership ------------------------------------------------------------------------------------------------------
-
-
-def test_the_sections_of_the_workers_are_neither_due_nor_seeded(database: Database, world: World) -> None:
-    watched(world, [10000, 10002])
-    world.old_upsert(section(10000), facts(0))
-    database.call("pmc_switch_ownership", p_owner="workers", p_sections=[{"term": "2267", "class_nbr": "10000"}])
-    assert due(database) == ["10002"]
-    answer = database.call("pmc_read_section", p_term="2267", p_class_nbr="10000", p_now=NOON)
-    assert answer == {"owner": "workers", "version": 0, "observed_at": None, "facts": None}
-    assert world.rows("select class_nbr from get_sections_to_check('all')") == [("10000",)]
-
-
-def test_a_switch_of_everything_clears_the_exceptions(database: Database, world: World) -> None:
-    twice = [{"term": "2267", "class_nbr": "10000"}] * 2
-    database.call("pmc_switch_ownership", p_owner="workers", p_sections=twice)
-    assert database.call("pmc_show_ownership")["exception_count"] == 1
-    database.call("pmc_switch_ownership", p_owner="workers")
-    shown = database.call("pmc_show_ownership")
-    assert (shown["default"], shown["exceptions"]) == ("workers", [])
-    with pytest.raises(DatabaseError):
-        database.call("pmc_switch_ownership", p_owner="nobody")
-
-
-def test_what_the_old_side_saw_comes_along_and_makes_checks_on_the_way_compare_again(
-    database: Database, world: World
-) -> None:
-    watch = world.add_watch()
-    now = world.one("select now()")
-    see(database, facts(4), now - HOUR, now=now)
-    on_its_way = read(database, now=now)
-    database.call("pmc_switch_ownership", p_owner="workers", p_now=now)
-    world.old_upsert(SECTION, facts(0))
-    database.call("pmc_switch_ownership", p_owner="server")
-    later = world.one("select clock_timestamp()") + minutes(1)
-    assert see(database, facts(2), later, known=on_its_way, now=later)["emails_queued"] == 1
-    assert world.outbox() == [("seat_available", watch, "pending")]
-
-
-def test_what_we_saw_is_shown_to_the_old_side_at_a_switch_back(database: Database, world: World) -> None:
-    see(database, facts(4), NOON)
-    world.postgres.execute("delete from class_states")
-    database.call("pmc_switch_ownership", p_owner="workers")
-    assert world.state()["seats_available"] == 4
-
-
-def test_mail_that_we_owe_stays_owed_after_a_switch_away(database: Database, world: World) -> None:
-    watch = world.add_watch()
-    see(database, facts(0), NOON)
-    see(database, facts(1), NOON + minutes(1))
-    database.call("pmc_switch_ownership", p_owner="workers")
-    assert world.outbox() == [("seat_available", watch, "pending")]
-
-
 # Strikes and retirement -----------------------------------------------------------------------------------------
 
 

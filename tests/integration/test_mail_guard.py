@@ -256,3 +256,19 @@ def test_the_list_for_operators_shows_no_address(post_office: PostOffice) -> Non
     assert "student" not in str(answer)
     assert [mail["recipient"] for mail in answer["mail"]] == ["s***@e***"] * 2
     assert answer["counts"] == {"pending": 2}
+
+
+def test_mail_that_was_held_leaves_when_its_sections_go_to_the_workers(post_office: PostOffice, campus: Campus) -> None:
+    open_some(campus, 30)
+    assert post_office.send().accepted == 0
+    post_office.database.call("pmc_switch_ownership", p_owner="workers")
+    assert post_office.send().accepted == 30
+
+
+def test_mail_of_sections_that_went_to_the_workers_before_it_was_sent_is_not_held(
+    post_office: PostOffice, campus: Campus
+) -> None:
+    open_some(campus, 30)
+    post_office.database.call("pmc_switch_ownership", p_owner="workers")
+    assert post_office.send().accepted == 30
+    assert post_office.rechecked == []

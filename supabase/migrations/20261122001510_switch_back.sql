@@ -1,0 +1,119 @@
+-- What a switch of ownership must not leave behind: mail that waits for a look of ours that will never come, the old
+-- side at work on rows that it can no longer write, exceptions that say what the default says.
+
+-- Hold the seat mail of these rows' slots where a mass event is under way: all of it that is not yet frozen
+-- and that no later check has confirmed. Returns the sections whose mail was held by this call, so that they
+-- are queued once more; a section held before is not named again.
+-- Rows that another mailer has leased are left to its own freeze, which asks again. Those of sections that went to
+-- the workers are not held: no later check of ours would free them. The lock makes a switch wait for this answer.
+create or replace function pickmyclass.hold_mass_events(p_ids bigint[], p_worker text, p_now timestamptz) returns jsonb
+language plpgsql set search_path = '' as $$
+declare
+    v_slot     timestamptz;
+    v_sections jsonb;
+    v_recheck  jsonb := '[]';
+begin
+    for v_slot in
+        select distinct o.slot from pickmyclass.outbox o
+        where o.id = any (p_ids) and o.notification_type = 'seat_available' and not o.held and not o.confirmed
+    loop
+        continue when not pickmyclass.is_mass_event(v_slot);
+        perform pickmyclass.hold_ownership();
+        with doubtful as (
+            select o.id, o.term, o.class_nbr from pickmyclass.outbox o
+            where o.status = 'pending' and not o.held and not o.confirmed
+              and o.notification_type = 'seat_available' and o.slot = v_slot
+              and (o.leased_by is null or o.leased_by = p_worker or o.leased_until <= p_now)
+              and pickmyclass.owner_of(o.term, o.class_nbr) = 'server'
+              -- A check that was committed since has looked again already.
+              and exists (select from pickmyclass.section_checks c
+                          where c.term = o.term and c.class_nbr = o.class_nbr and c.observed_at <= o.event_at)
+            for update of o skip locked
+        ), named as (
+            select distinct d.term, d.class_nbr from doubtful d
+            where not exists (select from pickmyclass.outbox o
+                              where o.status = 'pending' and o.held and o.slot = v_slot
+                                and o.term = d.term and o.class_nbr = d.class_nbr)
+        ), held as (
+            update pickmyclass.outbox o set held = true, leased_by = null, leased_until = null,
+                   last_error = 'held: unusually many sections opened at once'
+            from doubtful d where o.id = d.id
+        )
+        select coalesce(jsonb_agg(jsonb_build_object('term', term, 'class_nbr', class_nbr)), '[]')
+        into v_sections from named;
+        v_recheck := v_recheck || v_sections;
+    end loop;
+    return v_recheck;
+end $$;
+
+-- Mail that the guard holds for a later check of sections that go away: nothing will confirm it, and the claims keep
+-- the old side from telling. Its seats were seen, so it is sent. How many rows that are.
+create function pickmyclass.release_held(p_sections jsonb) returns int
+language plpgsql set search_path = '' as $$
+declare v_count int;
+begin
+    update pickmyclass.outbox o set held = false, confirmed = true, last_error = null
+      from jsonb_to_recordset(p_sections) as s (term text, class_nbr text)
+     where o.term = s.term and o.class_nbr = s.class_nbr and o.status = 'pending' and o.held;
+    get diagnostics v_count = row_count;
+    return v_count;
+end $$;
+
+-- pmc_switch_ownership: gives sections to `p_owner`; without a list everything, the default and all exceptions. What
+-- is known goes along in the same transaction, and what the mass-event guard held of them is released.
+-- Returns {"owner", "sections": how many went, "carried": of how many something was known, "unwatched": how many of
+-- the list nobody watches, "owed": how many emails of these sections we still have to send}.
+-- Race: a commit that asked who owns its section before the switch finishes first, because both hold the same lock.
+create or replace function public.pmc_switch_ownership(
+    p_owner text, p_sections jsonb default null, p_now timestamptz default null)
+returns jsonb
+language plpgsql security definer set search_path = '' as $$
+declare
+    v_now constant timestamptz := coalesce(p_now, clock_timestamp());
+    v_coming jsonb;
+    v_carried int;
+begin
+    if p_owner is null or p_owner not in ('workers', 'server') then
+        raise exception using errcode = '22023', message = 'the owner must be workers or server';
+    end if;
+    if p_owner = 'workers' and exists (
+        select from pg_catalog.pg_constraint c
+        where c.conrelid = 'public.class_states'::regclass and c.conname = 'class_states_term_class_nbr_key') then
+        raise exception using errcode = '55000',
+            message = 'states are kept per term since migrate --post-cutover: the workers can no longer write them';
+    end if;
+    perform pg_advisory_xact_lock(hashtextextended('pickmyclass:ownership', 0));
+    v_coming := pickmyclass.sections_of(case p_owner when 'server' then 'workers' else 'server' end);
+    if p_sections is not null then
+        select coalesce(jsonb_agg(distinct jsonb_build_object('term', w.term, 'class_nbr', w.class_nbr)), '[]')
+        into v_coming from jsonb_to_recordset(p_sections) as w (term text, class_nbr text)
+        where pickmyclass.owner_of(w.term, w.class_nbr) <> p_owner;
+    end if;
+    v_carried := case p_owner when 'server' then pickmyclass.adopt_states(v_coming, v_now)
+                              else pickmyclass.hand_over_states(v_coming) end;
+    if p_owner = 'workers' then
+        perform pickmyclass.release_held(v_coming);
+    end if;
+
+    if p_sections is null then
+        delete from pickmyclass.ownership o where o.term <> '';
+        insert into pickmyclass.ownership (owner) values (p_owner)
+        on conflict (term, class_nbr) do update set owner = excluded.owner, switched_at = clock_timestamp();
+    else
+        insert into pickmyclass.ownership as o (term, class_nbr, owner)
+        select w.term, w.class_nbr, p_owner from jsonb_to_recordset(v_coming) as w (term text, class_nbr text)
+        on conflict (term, class_nbr) do update set owner = excluded.owner, switched_at = clock_timestamp();
+        delete from pickmyclass.ownership o where o.term <> '' and o.owner = pickmyclass.owner_of('', '');
+    end if;
+    return jsonb_build_object(
+        'owner', p_owner, 'sections', jsonb_array_length(v_coming), 'carried', v_carried,
+        'unwatched', (select count(*) from jsonb_to_recordset(coalesce(p_sections, '[]')) as w (term text, class_nbr text)
+                      where not exists (select from public.class_watches cw
+                                        where cw.term = w.term and cw.class_nbr = w.class_nbr)),
+        'owed', (select count(*) from jsonb_to_recordset(v_coming) as w (term text, class_nbr text)
+                 join pickmyclass.outbox o on o.term = w.term and o.class_nbr = w.class_nbr
+                 where o.status in ('pending', 'sending')));
+end $$;
+
+select pickmyclass.lock_down();
+notify pgrst, 'reload schema';

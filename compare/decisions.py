@@ -27,13 +27,14 @@ OTHER_STATE = "state differs"
 
 @dataclass(frozen=True, slots=True)
 class Mail:
-    """One email that left: to whom, about what, its subject, and the facts that its body tells."""
+    """One email that left: to whom, about what, its subject, the facts that it is to tell, and what it tells wrong."""
 
     section: Key
     kind: str
     recipient: str
     subject: str
     facts: Row
+    faults: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -106,9 +107,19 @@ def _mails(old: Slot, new: Slot) -> Iterator[Difference]:
         if len(had) != len(has):
             what = MISSING_MAIL if len(had) < len(has) else EXTRA_MAIL
             yield Difference(old.start_ms, section, what, kind, recipient, str(len(had)), str(len(has)))
-        elif [(one.subject, one.facts) for one in had] != [(one.subject, one.facts) for one in has]:
-            words = _told(had[0].facts, has[0].facts)
-            yield Difference(old.start_ms, section, OTHER_MAIL, kind, recipient, words[1], words[2])
+            continue
+        for one, other in zip(had, has, strict=True):
+            if (one.subject, one.facts, one.faults) != (other.subject, other.facts, other.faults):
+                yield Difference(old.start_ms, section, OTHER_MAIL, kind, recipient, *_apart(one, other))
+
+
+def _apart(one: Mail, other: Mail) -> tuple[str, str]:
+    """How two emails about the same differ: what is wrong in one, else subjects, else facts."""
+    if one.faults or other.faults:
+        return ", ".join(one.faults), "wrong: " + ", ".join(other.faults)
+    if one.subject != other.subject:
+        return one.subject, other.subject
+    return _told(one.facts, other.facts)[1:]
 
 
 def _by_person(mails: Iterable[Mail]) -> dict[tuple[Key, str, str], list[Mail]]:

@@ -1,8 +1,8 @@
 """What explains a difference between decisions: evidence from the world itself.
 
-Nothing here knows which defects the old side has. An id is named only when the world held what that defect needs, at
-this section and in this slot, and the difference is of a kind that the register expects of it. Until the rows of a
-section agree again, its further differences follow from the first.
+An id is named only when the old side has that defect, the world held what it needs at this section and in this slot,
+and the difference is of a kind that the register expects of it. Until the rows of a section agree again, its further
+differences follow from the first, and so does its mail while a claim of then stands.
 """
 
 from __future__ import annotations
@@ -15,11 +15,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 from compare.decisions import EXTRA_MAIL, MISSING_MAIL, Difference, Key, Slot, differences
+from compare.origin_rules import Defects
 from compare.register import BY_ID
 from compare.scene import OUTAGE_MS, STATE_READ, WATCHER_READ, Clock, Scene
 from local.campus.sections import HALF_HOUR_MS
 
 MANY_FAILURES = 10  # open the breaker
+CLAIM_MS = 24 * 2 * HALF_HOUR_MS
 _ROWS = 1000  # PostgREST's limit
 
 
@@ -141,23 +143,33 @@ class Explained:
     id: str | None
 
 
-def explain(scene: Scene, old: Sequence[Slot], new: Sequence[Slot]) -> Iterable[Explained]:
-    """Every difference between two records of one scene, with its explanation, in the order of slots."""
+def explain(
+    scene: Scene, old: Sequence[Slot], new: Sequence[Slot], defects: Defects = frozenset(EVIDENCE)
+) -> Iterable[Explained]:
+    """Every difference between two records of one scene, with the one of `defects` that explains it."""
     world = World(scene, shared=scene.watched_in_two_terms())
     blamed: dict[Key, str] = defaultdict(str)
+    claimed: dict[Key, tuple[str, int]] = {}
     for before, after, found, apart in differences(old, new):
         world.begin(before, after)
         for one in found:
-            name = blamed.get(one.section) or _first(world, one)
+            name = blamed.get(one.section) or _first(world, one, defects) or _of_claim(claimed, one)
             if name:
                 blamed[one.section] = name
+                claimed[one.section] = (name, one.slot_ms)
             yield Explained(one, name)
         blamed = {key: name for key, name in blamed.items() if key in apart}
         world.end()
 
 
-def _first(world: World, one: Difference) -> str | None:
+def _of_claim(claimed: dict[Key, tuple[str, int]], one: Difference) -> str | None:
+    """Mail that differs because an earlier difference took or freed the right to tell, which stands for a day."""
+    name, since_ms = claimed.get(one.section, (None, 0))
+    return name if one.what in (MISSING_MAIL, EXTRA_MAIL) and one.slot_ms - since_ms <= CLAIM_MS else None
+
+
+def _first(world: World, one: Difference, defects: Defects) -> str | None:
     for name, holds in EVIDENCE.items():
-        if one.what in BY_ID[name].decisions and holds(world, one):
+        if name in defects and one.what in BY_ID[name].decisions and holds(world, one):
             return name
     return None

@@ -8,7 +8,6 @@ Redis), and a sender that keeps what it gets; those have tests of their own.
 from __future__ import annotations
 
 import json
-import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -22,6 +21,7 @@ from psycopg.rows import dict_row
 
 from compare.breaker import Breaker, Gate
 from compare.decisions import FACTS, Key, Mail, Row, Slot
+from compare.mail_reader import SUBJECTS, Expected, faults, section_of
 from compare.old_side import HOUR_MS, changed
 from compare.queue import FreeLock, ListQueue
 from compare.scene import Clock, Once, Scene
@@ -30,9 +30,8 @@ from shared.clients.resend import Accepted, Outcome, Unknown
 from shared.clients.scraper import Answer, Found, NotFound, classify
 from shared.core.durations import Durations
 from shared.core.jobs import GiveUp, NotDoneError, Park, Pause
-from shared.core.sections import Facts, Section
+from shared.core.sections import Section
 from shared.core.slots import group_at
-from shared.emails import words
 from shared.emails.renderer import Renderer
 from shared.emails.tokens import UnsubscribeTokens
 from shared.flows.check import Checker, CheckOrder
@@ -42,8 +41,8 @@ from shared.flows.tick import Ticker, TickOrder
 from shared.stores.database import Database, DatabaseUnavailable, connect_postgres
 
 _DURATIONS = Durations()
-_SECTION = re.compile(r"/go/asu\?classNbr=(\d{5})&term=(\d{4})")
-_KINDS = {"🎉 Seat": "seat_available", "👨‍🏫 Ins": "instructor_assigned"}
+_LATER = timedelta(minutes=1)  # a slow scrape is overtaken by one that begins so much later
+_SECRET = "a secret of the comparison"  # noqa: S105 - signs links in mail that nobody gets
 _EDGES = ["seat_available", "seats_filled", "instructor_assigned", "instructor_changed", "instructor_unassigned"]
 _EVENTS = (
     "select id, term, class_nbr, kind from pickmyclass.section_events where id > %s and kind = any (%s) order by 1"
@@ -63,7 +62,8 @@ class NewSide:
         self._jobs = ListQueue()
         self._ticker = Ticker(self._database, self._jobs, FreeLock(), self._now)
         self._checker = Checker(self._database, Gate(Breaker(self._clock)), self, self._now)
-        tokens = UnsubscribeTokens("a secret of the comparison", None)
+        self._users = {student.email: student.user_id for student in scene.students}
+        tokens = UnsubscribeTokens(_SECRET, None)
         zone = ZoneInfo("America/Phoenix")
         site = "https://pickmyclass.example"
         renderer = Renderer(site_url=site, sender="PickMyClass <hello@example.edu>", zone=zone, tokens=tokens)
@@ -100,7 +100,7 @@ class NewSide:
         key = (section.term, section.class_nbr)
         slow = (self._clock.slot_ms, key) in self._scene.slow and self._once(("slow", self._clock.slot_ms, key))
         if slow:
-            self._checker.check(CheckOrder(section, now=self._now() + timedelta(minutes=1)))
+            self._checker.check(CheckOrder(section, now=self._now() + _LATER))
         reply = self._scene.answer(key, self._clock, stale=slow)
         answer = classify(reply.status, reply.body)
         if isinstance(answer, Found | NotFound):
@@ -109,15 +109,12 @@ class NewSide:
 
     def send_batch(self, key: str, body: str, size: int) -> Outcome:  # noqa: ARG002 - part of the client's interface
         """Take a batch, unless a fault wants it not to be known whether it was taken."""
-        mails = [_parse(mail) for mail in json.loads(body)]
-        for mail, _ in mails:
+        mails = [self._read(email) for email in json.loads(body)]
+        for mail in mails:
             fault = (self._clock.slot_ms, mail.section)
             if fault in self._scene.resend_faults and self._once(("resend", fault)):
                 return Unknown("a fault of the play")
-        rows = self._facts_of([mail for mail, _ in mails])
-        for (mail, text), facts in zip(mails, rows, strict=True):
-            told = facts if _tells(text, mail.kind, facts) else ("the text does not tell the facts",)
-            self._slot.mails.append(Mail(mail.section, mail.kind, mail.recipient, mail.subject, told))
+        self._slot.mails += mails
         return Accepted(tuple(f"message-{next(self._numbers)}" for _ in mails))
 
     def _now(self) -> datetime:
@@ -164,11 +161,16 @@ class NewSide:
         fault = (self._clock.slot_ms, (check["term"], check["class_nbr"]))
         return fault in self._scene.database_faults and self._once(("database", fault))
 
-    def _facts_of(self, mails: Sequence[Mail]) -> list[Row]:
-        """The facts that were written down for these emails when they became owed."""
-        asked = [mail.section for mail in mails]
-        rows = {key: self._rows_now(key) for key in set(asked)}
-        return [rows[key] for key in asked]
+    def _read(self, email: dict[str, Any]) -> Mail:
+        """An email as it left, held against the facts that were written down when it became owed."""
+        section, recipient = section_of(email), email["to"][0]
+        kind = next((kind for kind, start in SUBJECTS.items() if email["subject"].startswith(start)), "other")
+        facts, user_id = self._rows_now(section), self._users.get(recipient, "nobody")
+        slow = (self._clock.slot_ms, section) in self._scene.slow  # then the newer check saw it
+        seen_at = self._now() + (_LATER if slow else timedelta())
+        expected = Expected(*section, kind, facts, seen_at, user_id, _SECRET)
+        wrong = faults(email, expected) if kind in SUBJECTS else ("kind",)
+        return Mail(section, kind, recipient, email["subject"], facts, wrong)
 
     def _rows_now(self, key: Key) -> Row:
         facts = self._database.call("pmc_read_section", p_term=key[0], p_class_nbr=key[1])["facts"]
@@ -213,23 +215,3 @@ class _Faulty:
 
 def _by_section(rows: Iterable[dict[str, Any]]) -> dict[Key, Row]:
     return {(row["term"], row["class_nbr"]): tuple(row[name] for name in FACTS) for row in rows}
-
-
-def _parse(mail: dict[str, Any]) -> tuple[Mail, str]:
-    """An email as it left, without its facts, and its text."""
-    text = mail["text"]
-    found = _SECTION.search(text)
-    if found is None:
-        raise ValueError("an email without a link to its section")
-    kind = next((kind for start, kind in _KINDS.items() if mail["subject"].startswith(start)), "other")
-    return Mail((found[2], found[1]), kind, mail["to"][0], mail["subject"], ()), text
-
-
-def _tells(text: str, kind: str, row: Row) -> bool:
-    """Whether the text says what a student must know: course, instructor, place, time, and how many seats are open."""
-    facts = Facts(**dict(zip(FACTS, row, strict=True)))  # type: ignore[arg-type]  # FACTS names its fields
-    said = [words.course(facts), words.instructor(facts), words.one_line(facts.location)]
-    said += [words.one_line(facts.meeting_times), words.one_line(facts.title)]
-    if kind == "seat_available" and facts.seats_available is not None:
-        said.append(f"{facts.seats_available} {words.open_words(facts)}")
-    return all(one in text for one in said)

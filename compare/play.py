@@ -9,13 +9,13 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from compare import report
-from compare.decisions import Slot
+from compare import decisions, report
+from compare.decisions import Slot, differences
 from compare.evidence import Explained, explain
 from compare.findings import Difference, Findings
 from compare.origin_rules import NONE, Defects
 from compare.quantiles import p50_p95
-from compare.register import BY_ID, IN_DECISIONS
+from compare.register import BY_ID, IN_DECISIONS, Known
 from compare.replay import Season, Theatre
 from compare.scene import Scene
 from local.campus.tape import TapeError
@@ -43,20 +43,42 @@ def run_replay(
 
 
 def replay_all(theatre: Theatre, scene: Scene, questions: Sequence[Defects], bar: Bars) -> Iterator[Findings]:
-    """The product once, the old version once per set of defects; what each comparison found."""
+    """The product once, the old version without defects once, and once per set of defects; what each comparison found.
+
+    What the product decides otherwise than the old version without defects is explained by nothing. All else is
+    explained by a defect that the question is about, where the world held what that defect needs.
+    """
     new = theatre.play_new(scene, bar("new side", len(scene.slots_ms)))
+    sound = theatre.play_old(scene, NONE, bar("old side, no defect", len(scene.slots_ms)))
+    wrong = [found for _, _, some, _ in differences(sound, new) for found in some]
     for defects in questions:
         words = ", ".join(sorted(defects, key=lambda name: int(name[1:]))) or "no defect"
-        old = theatre.play_old(scene, defects, bar(f"old side, {words}", len(scene.slots_ms)))
+        bars = bar(f"old side, {words}", len(scene.slots_ms))
+        old = theatre.play_old(scene, defects, bars) if defects else sound
         expected = [name for name in IN_DECISIONS if name in defects]
         findings = Findings(f"Replay: old side with {words}", expected)
         findings.figures = _figures(old, new)
-        findings.add(_told(one) for one in explain(scene, old, new))
+        findings.add(_told(one) for one in judge(scene, old, new, wrong, defects))
         findings.notes += [
-            f"{name} does not show in decisions; see {' and '.join(BY_ID[name].http) or BY_ID[name].proven}."
+            f"{name} does not show in decisions; see {_elsewhere(BY_ID[name])}."
             for name in sorted(defects - set(IN_DECISIONS))
         ]
         yield findings
+
+
+def judge(
+    scene: Scene, old: Sequence[Slot], new: Sequence[Slot], wrong: Sequence[decisions.Difference], defects: Defects
+) -> Iterator[Explained]:
+    """Every difference with the one of these defects that explains it; `wrong` ones are explained by none."""
+    yield from (Explained(one, None) for one in wrong)
+    known = {(one.slot_ms, one.section) for one in wrong}
+    for one in explain(scene, old, new, defects):
+        if (one.difference.slot_ms, one.difference.section) not in known:
+            yield one
+
+
+def _elsewhere(known: Known) -> str:
+    return known.proven or "compare http"
 
 
 def _told(one: Explained) -> Difference:

@@ -59,6 +59,8 @@ class _Script:
         opens, fault = {0: _FULL, 4: _OPEN}, self._slots[4]
         reserved, again = replace(_OPEN, non_reserved_seats=0), replace(_OPEN, non_reserved_seats=2)
         self._section("70010", {0: _FULL, 2: _OPEN, 4: reserved, 52: again})  # opens twice without filling between
+        self._section("70011", {0: _FULL, 2: _OPEN, 4: reserved, 8: again})  # and within a day: told once
+        self._section("70014", {0: _FULL, 2: _OPEN, 6: _FULL, 10: _OPEN})  # fills between: told twice
         staff = replace(_OPEN, instructor="Staff")
         self._section("70012", {0: staff, 2: _OPEN, 6: staff, 10: _OPEN})  # named twice
         self._scene.resend_faults.add((fault, self._section("70020", opens)))

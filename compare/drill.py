@@ -1,22 +1,16 @@
 """The move, rehearsed on the loopback: the old stand-in and the real bundle on one database, behind one front door.
 
 Real are Postgres with the origin's schema, Redis, functions, consumer, migrations, `ops ownership` and Caddy as the
-switch; campus and inbox are the local ones. Every opening is written down with those who are to be told, and at the
-end every email is counted.
+switch; campus and inbox are the local ones. Every opening is written down with those who are to be told and the side
+that has to tell them, and each step's emails are held against that before the next one begins.
 """
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-import tempfile
-import threading
 import time
-from collections import Counter
-from collections.abc import Callable
-from contextlib import ExitStack
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
@@ -25,232 +19,272 @@ from typing import Any, Self
 import psycopg
 import requests
 
-from compare.front import Front
-from compare.origin_http import SENDER, Settings, Workers
-from compare.origin_rules import NONE
-from local.stack import Stack
-from local.web import Server
-from shared.settings import ROOT
+from compare.drill_book import Book, Counts, Side, read_email
+from compare.drill_parts import OLD_KEY, TERM, DrillError, Parts
+from compare.drill_students import Students
+from compare.origin_rules import NAMED, SEAT
 
-TERM = "2267"
 _PATIENCE, _ASK_AGAIN = 60.0, 0.5  # seconds
-_WATCHERS = """select w.class_nbr, u.email from public.class_watches w join auth.users u on u.id = w.user_id
-    join public.user_profiles p on p.user_id = w.user_id
-    where w.term = %s and p.notifications_enabled and not p.email_bounced and not p.is_disabled"""
-_UNFINISHED = """select count(*) from pickmyclass.our_sections(now()) s left join pickmyclass.section_checks c
-    on c.term = s.term and c.class_nbr = s.class_nbr where coalesce(c.last_attempt_at < %s, true)"""
+_PEOPLE = "select email, id::text from auth.users"
+_WATCHERS = """select u.email, w.class_nbr from public.class_watches w join auth.users u on u.id = w.user_id
+    where w.term = %s"""
+_MUTED = """select u.email from auth.users u join public.user_profiles p on p.user_id = u.id
+    where p.email_bounced or p.is_disabled or p.spam_complained or not p.notifications_enabled"""
+_ATTEMPTED = """select count(*) from pickmyclass.section_checks
+    where term = %s and class_nbr = any (%s) and last_attempt_at >= %s"""
 _UNSENT = "select count(*) from pickmyclass.outbox where status in ('pending', 'sending')"
-
-
-class DrillError(Exception):
-    """A step did not come to its end; the message says which."""
-
-
-@dataclass(slots=True)
-class Counts:
-    """Emails, each known by section, person and the how-many-eth opening of that section."""
-
-    owed: int = 0
-    by_old: int = 0
-    by_new: int = 0
-    twice: list[tuple[str, str]] = field(default_factory=list)
-    missed: list[tuple[str, str]] = field(default_factory=list)
-    back_seconds: float = 0.0
-
-    def __str__(self) -> str:
-        return (
-            f"owed {self.owed}, sent by the old side {self.by_old}, by the new side {self.by_new}, twice or too many"
-            f" {len(self.twice)}, missed {len(self.missed)}; from 'switch back' to the old side serving"
-            f" {self.back_seconds:.2f} s"
-        )
-
-
-class _OriginStack(Stack):
-    """The local stack on a database that is the origin's, not migrated yet."""
-
-    origin = ""
-
-    def _start_postgres(self) -> None:
-        self.postgres.start()
-        with psycopg.connect(self.postgres.url(), autocommit=True) as session:
-            session.execute(self.origin.encode())
+_WAITING = """select count(*) from pg_stat_activity
+    where datname = current_database() and wait_event_type = 'Lock' and strpos(query, %s) > 0"""
 
 
 class Drill:
-    """All parts of a rehearsal. Use it as a context manager; the steps are its methods."""
+    """A rehearsal. Use it as a context manager; the steps are its methods."""
 
-    def __init__(self, origin: Path) -> None:
-        """`origin` is SQL that makes the origin's project, with students and their watches in term 2267."""
-        self._files = tempfile.TemporaryDirectory(prefix="pickmyclass-drill-")
-        self._origin = origin
-        self._owed: Counter[tuple[str, str]] = Counter()
-        self._watchers: dict[str, list[str]] = {}
-        self._closing = ExitStack()
-        self.back_seconds = 0.0
+    def __init__(self, origin: Path, before: Callable[[Drill], None]) -> None:
+        """`origin` is SQL that makes the origin's project, with students and their watches in term 2267.
+
+        `before` plays the time in which the old side is alone and our migrations have not run.
+        """
+        self._parts = Parts(origin, lambda: self._begin(before))
+        self._book = Book()
+        self._ours: set[str] = set()
+        self._emails_seen = 0
+        self._headers: dict[tuple[str, str], dict[str, str]] = {}
 
     def __enter__(self) -> Self:
-        self._closing.callback(self._files.cleanup)
-        self.stack = _OriginStack(["--tape", str(self._write_tape()), "--term", TERM], replay=False)
-        self.stack.origin = self._origin.read_text()
-        self._closing.push(self.stack)
-        try:
-            self.stack.start(before_product=self._before)
-        except BaseException:
-            self._closing.close()
-            raise
+        self._parts.__enter__()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._closing.close()
+        self._parts.__exit__(kind, error, trace)
 
-    def open(self, class_nbr: str) -> None:
-        """A seat opens, and everybody who watches is owed an email."""
-        self._show(class_nbr, 5)
-        self._owed.update((class_nbr, email) for email in self._watchers[class_nbr])
+    # What happens on the campus -------------------------------------------------------------------------------------
 
-    def fill(self, class_nbr: str) -> None:
+    def open(self, *class_nbrs: str, by: Side) -> None:
+        """Seats open, and everybody who watches is to be told by this side."""
+        for class_nbr in class_nbrs:
+            self._parts.show(class_nbr, seats_available=5)
+            self._book.owe(SEAT, class_nbr, by)
+
+    def fill(self, *class_nbrs: str) -> None:
         """The seats are gone."""
-        self._show(class_nbr, 0)
+        for class_nbr in class_nbrs:
+            self._parts.show(class_nbr, seats_available=0)
 
-    def tick(self, *, old: bool = True) -> None:
+    def name(self, class_nbr: str, *, by: Side) -> None:
+        """Somebody is named to teach, and everybody who watches is to be told by this side."""
+        self._parts.show(class_nbr, instructor="Grace Hopper")
+        self._book.owe(NAMED, class_nbr, by)
+
+    def let_a_day_pass(self, *class_nbrs: str) -> None:
+        """The claims of those who were told about these sections expire."""
+        self._parts.session.execute(
+            "update public.notifications_sent n set sent_at = sent_at - interval '25 hours',"
+            " expires_at = expires_at - interval '25 hours' from public.class_watches w"
+            " where w.id = n.class_watch_id and w.class_nbr = any (%s)",
+            [list(class_nbrs)],
+        )
+
+    # What students do -----------------------------------------------------------------------------------------------
+
+    def watch(self, person: str, class_nbr: str, served_by: Side, *, straight: bool = False) -> None:
+        """A student begins to watch at the front door, or `straight` at ours, and is served by this side."""
+        self._take_looks()
+        self._students.watch(person, TERM, class_nbr, door=self._parts.stack.functions_url if straight else None)
+        looks = self._take_looks()
+        if looks != {served_by: {class_nbr}, _other(served_by): set()}:
+            self._book.counts.strange_looks.append(f"{person} watches {class_nbr}: {looks}")
+        self._book.watch(person, class_nbr)
+
+    def seats_shown(self, person: str, class_nbr: str) -> int | None:
+        """What the dashboard behind the front door shows."""
+        return self._students.seats(person, class_nbr)
+
+    def unsubscribe(self, person: str) -> None:
+        """By the link in an email of the old side."""
+        self._students.unsubscribe_by_old_link(person)
+        self._book.mute(person)
+
+    def unsubscribe_from_ours(self, person: str, class_nbr: str) -> None:
+        """By the link in the email about this section that our side sent."""
+        self._students.unsubscribe_by_new_link(self._headers[person, class_nbr])
+        self._book.mute(person)
+
+    # What the two sides do ------------------------------------------------------------------------------------------
+
+    def tick(self) -> None:
         """Both sides' cron, the old one's first; returns when all that it led to is done."""
-        if old:
-            self.tick_old()
+        self.tick_old()
         self.tick_new()
 
     def tick_old(self) -> None:
-        """The Cron Trigger of the Workers, both halves."""
-        now = datetime.now(UTC)
-        for moment in (now, now + timedelta(minutes=30)):
-            scheduled = {"X-Cron-Scheduled-Time": str(int(moment.timestamp() * 1000))}
-            self._cron(self._old.url, scheduled)
+        """The Cron Trigger of the Workers, both halves: it looks at exactly what is its own."""
+        self._take_looks()
+        self._cron_old()
+        self._note_looks(Side.OLD, self._book.sections - self._ours)
 
     def tick_new(self) -> None:
-        """Our cron, all sections, and then until every check has ended and no mail is left.
-
-        A section whose last check is not acknowledged yet counts as queued, so the cron is asked again until all had
-        their turn.
-        """
+        """Our cron, all sections, and then until every check has ended and no mail is left: exactly what is ours."""
+        self._take_looks()
         began, asked = self._one("select clock_timestamp()"), 0.0
 
         def done() -> bool:
             nonlocal asked
-            if not self._one(_UNFINISHED, began):
-                return not self._one(_UNSENT)
-            if time.monotonic() - asked > _ASK_AGAIN:
-                self._cron(self.stack.functions_url, {}, "?group=all")
-                asked = time.monotonic()
+            if self._is_idle():
+                if self._one(_ATTEMPTED, TERM, list(self._ours), began) == len(self._ours) and asked:
+                    return True
+                if time.monotonic() - asked > _ASK_AGAIN:
+                    self._cron_new()
+                    asked = time.monotonic()
             return False
 
         self._until("our checks and mail", done)
+        self._note_looks(Side.NEW, self._ours)
+
+    @contextmanager
+    def old_in_flight(self, class_nbr: str) -> Iterator[None]:
+        """Inside, the old side's tick waits for the scraper with this section; then it goes on to its end."""
+        self._parts.old_gate.keep(class_nbr)
+        with ThreadPoolExecutor(1) as pool:
+            ticking = pool.submit(self._cron_old)
+            try:
+                if not self._parts.old_gate.wait_until_kept():
+                    raise DrillError(f"the old side does not look at {class_nbr}")
+                yield
+            finally:
+                in_flight = self._parts.old_gate.let_go()
+            ticking.result(_PATIENCE)
+        if not in_flight:
+            raise DrillError(f"the old side's look at {class_nbr} was over before it was let go")
+
+    @contextmanager
+    def new_in_flight(self, *class_nbrs: str) -> Iterator[None]:
+        """Inside, our checks of these sections wait for the scraper; then they go on to their end."""
+        self._parts.new_gate.keep(*class_nbrs)
+        try:
+            self._cron_new()
+            if not self._parts.new_gate.wait_until_kept():
+                raise DrillError(f"our side does not look at {' and '.join(class_nbrs)}")
+            yield
+        finally:
+            in_flight = self._parts.new_gate.let_go()
+        if not in_flight:
+            raise DrillError(f"our looks at {' and '.join(class_nbrs)} were over before they were let go")
+        self._until("our checks and mail", self._is_idle)
+
+    # What the operator does -----------------------------------------------------------------------------------------
 
     def give_to(self, owner: str, *class_nbrs: str) -> None:
         """`./run.sh ops ownership`: everything, or these sections."""
         words = [word for class_nbr in class_nbrs for word in (TERM, class_nbr)]
-        self._run("ops", "ownership", owner, *words, *([] if words else ["--yes"]))
+        self._parts.run("ops", "ownership", owner, *words, *([] if words else ["--yes"]))
+        given = set(class_nbrs) or self._book.sections
+        self._ours = self._ours | given if owner == "server" else self._ours - given
 
-    def give_while_old_ticks(self, owner: str) -> None:
-        """Switch everything in the very moment in which the old side checks."""
-        ticking = threading.Thread(target=self.tick_old)
-        ticking.start()
-        self.give_to(owner)
-        ticking.join(_PATIENCE)
+    def give_while_our_commit_waits(self, owner: str, class_nbr: str) -> None:
+        """Switch a section whose commit has begun and waits for somebody else: the switch has to wait for it."""
+        with psycopg.connect(self._parts.stack.postgres.url()) as locker, ThreadPoolExecutor(1) as pool:
+            locker.execute("select from pickmyclass.section_checks where class_nbr = %s for update", [class_nbr])
+            self._cron_new()
+            self._until("our commit", lambda: self._one(_WAITING, "pmc_commit_check") == 1)
+            switching = pool.submit(self.give_to, owner, class_nbr)
+            self._until("the switch", lambda: self._one(_WAITING, "pmc_switch_ownership") == 1 or switching.done())
+            if switching.done():
+                raise DrillError(f"the switch of {class_nbr} did not wait for the commit on its way")
+            locker.rollback()
+            switching.result(_PATIENCE)
+        self._until("our checks and mail", self._is_idle)
 
     def serve_new(self) -> None:
         """The front door leads to the bundle."""
-        self.front.lead_to(self.stack.functions_url)
+        self._parts.front.lead_to(self._parts.stack.functions_url)
         self._until("the new side's door", lambda: not self._old_answers())
 
     def switch_back(self) -> None:
-        """Rollback as written, while our checks run: ownership and front door; how long until the old side serves."""
-        self._cron(self.stack.functions_url, {}, "?group=all")
+        """Rollback as written, ownership and front door; how long until the old side serves."""
         began = time.monotonic()
         self.give_to("workers")
-        self.front.lead_to(self._old.url)
+        self._parts.front.lead_to(self._parts.old.url)
         self._until("the old side's door", self._old_answers)
-        self.back_seconds = time.monotonic() - began
+        self._book.counts.back_seconds = time.monotonic() - began
 
     def migrate_after(self) -> None:
         """The point of no return."""
-        self._run("migrate", "--post-cutover", "--yes", DATABASE_URL=self._owner_url)
+        self._parts.migrate("--post-cutover", "--yes")
 
-    def count(self) -> Counts:
-        """Who was told, by whom, against who was owed."""
-        emails = requests.get(f"{self.stack.inbox_url}/control/emails", timeout=30).json()["emails"]
-        sent = Counter((email["subject"].rstrip(")")[-5:], email["to"][0]) for email in emails)
-        by_old = sum(email["from"] == SENDER for email in emails)
-        counts = Counts(self._owed.total(), by_old, len(emails) - by_old, back_seconds=self.back_seconds)
-        counts.twice, counts.missed = sorted((sent - self._owed).elements()), sorted((self._owed - sent).elements())
-        return counts
-
-    def _before(self) -> None:
-        """The old side alone, on a database that we have not touched; then our migrations."""
-        stack, url = self.stack, self.stack.postgres.url()
-        self._session = self._closing.enter_context(psycopg.connect(url, autocommit=True))
-        for class_nbr, email in self._session.execute(_WATCHERS, [TERM]):
-            self._watchers.setdefault(class_nbr, []).append(email)
-        secrets = (stack.cron_secret, stack.environment["SUPABASE_JWT_SECRET"], "the service-role key")
-        settings = Settings(url, stack.campus_url, stack.scraper_token, stack.inbox_url, stack.resend_key, *secrets)
-        workers = Workers(settings, NONE)
-        self._closing.callback(workers.close)
-        self._old = self._closing.enter_context(Server(workers))
-        self.front = self._closing.enter_context(Front(Path(self._files.name), self._old.url))
-        self.tick_old()
-        self.open("12006")
-        self.tick_old()
-        self._run("migrate", DATABASE_URL=self._owner_url)
-
-    @property
-    def _owner_url(self) -> str:
-        """The database as the project's owner, to whom everything in it belongs."""
-        return self.stack.postgres.url(user="project_owner")
-
-    def _run(self, *words: str, **settings: str) -> None:
-        """One of the project's commands, with the settings of the rehearsal."""
-        done = subprocess.run(  # noqa: S603 - our own words
-            [sys.executable, "commands.py", *words],
-            cwd=ROOT,
-            env={**os.environ, **self.stack.environment, **settings},
-            capture_output=True,
-            text=True,
-            timeout=_PATIENCE,
+    def settle(self, step: str) -> Counts:
+        """Hold the emails of this step against what was due in it; the counts so far."""
+        answer = requests.get(
+            f"{self._parts.stack.inbox_url}/control/emails?after={self._emails_seen}", timeout=_PATIENCE
         )
-        if done.returncode != 0:
-            raise DrillError(f"{' '.join(words)}: {done.stderr[-1000:]}")
+        emails = []
+        for one in answer.json()["emails"]:
+            self._emails_seen = one["number"]
+            email = read_email(one["from"], one["to"][0], one["subject"])
+            self._headers[email.to, email.class_nbr] = one["headers"]
+            emails.append(email)
+        self._book.settle(step, emails)
+        return self._book.counts
+
+    def _begin(self, before: Callable[[Drill], None]) -> None:
+        """The old side is up; everybody in its database is known."""
+        stack, session = self._parts.stack, self._parts.session
+        people = {str(email): str(user) for email, user in session.execute(_PEOPLE)}
+        issuer = f"{stack.environment['SITE_URL']}/auth/v1"
+        secret = stack.environment["SUPABASE_JWT_SECRET"]
+        self._students = Students(self._parts.front.url, people, secret, issuer, OLD_KEY)
+        for email, class_nbr in session.execute(_WATCHERS.encode(), [TERM]):
+            self._book.watch(email, class_nbr)
+        for (email,) in session.execute(_MUTED):
+            self._book.mute(email)
+        before(self)
+
+    def _cron_old(self) -> None:
+        now = datetime.now(UTC)
+        for moment in (now, now + timedelta(minutes=30)):
+            self._cron(self._parts.old.url, {"X-Cron-Scheduled-Time": str(int(moment.timestamp() * 1000))})
+
+    def _cron_new(self) -> None:
+        self._cron(self._parts.stack.functions_url, {}, "?group=all")
 
     def _cron(self, base: str, headers: dict[str, str], query: str = "") -> None:
-        headers = {"Authorization": f"Bearer {self.stack.cron_secret}", **headers}
+        headers = {"Authorization": f"Bearer {self._parts.stack.cron_secret}", **headers}
         answer = requests.get(f"{base}/api/cron{query}", headers=headers, timeout=_PATIENCE)
         if answer.status_code != 200:
             raise DrillError(f"a tick was answered with {answer.status_code}")
 
+    def _is_idle(self) -> bool:
+        """Whether our queue is empty and no mail is left."""
+        jobs = self._parts.product.huey.counts()
+        return not (jobs.waiting or jobs.leased or jobs.delayed or self._one(_UNSENT))
+
+    def _take_looks(self) -> dict[Side, set[str]]:
+        return {Side.OLD: self._parts.old_gate.take_looks(), Side.NEW: self._parts.new_gate.take_looks()}
+
+    def _note_looks(self, side: Side, expected: set[str]) -> None:
+        looks = self._take_looks()
+        if looks != {side: expected, _other(side): set()}:
+            self._book.counts.strange_looks.append(f"a tick of {side}: {looks}, expected {sorted(expected)}")
+
     def _old_answers(self) -> bool:
         """Whether the front door leads to the old side: it tells all of its health to everyone."""
-        answer = requests.get(f"{self.front.url}/api/monitoring/health?probe=live", timeout=_PATIENCE)
+        answer = requests.get(f"{self._parts.front.url}/api/monitoring/health?probe=live", timeout=_PATIENCE)
         return answer.status_code == 200 and "checks" in answer.json()
 
-    def _show(self, class_nbr: str, seats: int) -> None:
-        body = {"class_nbr": class_nbr, "seats_available": seats}
-        requests.post(f"{self.stack.campus_url}/control/section", json=body, timeout=30).raise_for_status()
-
     def _one(self, statement: str, *values: Any) -> Any:
-        row = self._session.execute(statement.encode(), values).fetchone()
+        row = self._parts.session.execute(statement.encode(), values).fetchone()
         return row[0] if row else None
 
     def _until(self, what: str, done: Callable[[], bool]) -> None:
         deadline = time.monotonic() + _PATIENCE
         while not done():
-            self.stack.check()
+            self._parts.stack.check()
             if time.monotonic() > deadline:
                 raise DrillError(f"{what}: not done within {_PATIENCE:g} s")
             time.sleep(0.02)
 
-    def _write_tape(self) -> Path:
-        """Twelve full sections."""
-        lines = ["time_ms,section,course,code,instructor,seats_available,seats_total"]
-        lines += [f"1700000000000,{12000 + i},CSE {100 + i},A01,Staff,0,30" for i in range(1, 13)]
-        tape = Path(self._files.name) / "campus.csv"
-        tape.write_text("\n".join(lines) + "\n")
-        return tape
+
+def _other(side: Side) -> Side:
+    return Side.NEW if side is Side.OLD else Side.OLD

@@ -11,8 +11,8 @@ root=$(cd "$(dirname "$self")" && pwd)
 
 # Production commands install less: the embedded parts and the test tools stay off the server.
 case "${1:-} ${2:-}" in
-test* | check* | bench* | chaos* | compare*) set_name=dev ;;
-demo* | "up --local") set_name=local ;;
+test* | check* | bench* | chaos*) set_name=dev ;;
+demo* | "up --local" | "compare replay") set_name=local ;;
 *) set_name=runtime ;;
 esac
 

@@ -7,13 +7,26 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import click
 from rich.console import Console
 
 from compare.register import KNOWN
 
-_FILE = click.Path(dir_okay=False, path_type=Path)
+
+class _Target(click.Path):
+    """A file to be written; refused at once when its folder is not there, not after an hour of work."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        path = Path(str(super().convert(value, param, ctx)))
+        if not path.absolute().parent.is_dir():
+            self.fail(f"{path}: there is no folder {path.absolute().parent}; make it first", param, ctx)
+        return path
+
+
+_FILE = _Target(dir_okay=False, writable=True)
+_IDS = click.Choice([one.id for one in KNOWN], case_sensitive=False)
 _TAPE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
@@ -26,7 +39,7 @@ def compare() -> None:
 @click.option("--tape", type=_TAPE, required=True, help="A recorded campus.")
 @click.option("--ticks", type=click.IntRange(56), default=56, show_default=True, help="How many half hours to play.")
 @click.option("--whole", is_flag=True, help="Play the whole tape.")
-@click.option("--defect", "defects", multiple=True, type=click.Choice([one.id for one in KNOWN]), help="Switch it on.")
+@click.option("--defect", "defects", multiple=True, type=_IDS, help="Switch it on.")
 @click.option("--each", is_flag=True, help="None, then each that shows in decisions, in turn.")
 @click.option("--crowd/--no-crowd", default=True, help="More than a thousand sections for a while, for O14.")
 @click.option("--seed", type=int, default=7, show_default=True, help="Which students.")

@@ -63,6 +63,7 @@ class Findings:
     figures: list[tuple[str, str, str]] = field(default_factory=list)  # what, old side, new side
     groups: list[Group] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    nothing: str = ""  # why nothing was compared, which is never good
 
     def add(self, differences: Iterable[Difference]) -> None:
         """Group differences by their cause; those without one come first."""
@@ -102,7 +103,7 @@ class Findings:
     @property
     def good(self) -> bool:
         """Whether everything is explained and everything expected is there."""
-        return not self.unexplained and not self.absent
+        return not self.unexplained and not self.absent and not self.nothing
 
     def as_json(self) -> dict[str, Any]:
         """For programs."""
@@ -112,6 +113,7 @@ class Findings:
             "unexplained": self.unexplained,
             "expected": list(self.expected),
             "absent": self.absent,
+            "nothing": self.nothing,
             "figures": [{"what": what, "old": old, "new": new} for what, old, new in self.figures],
             "notes": self.notes,
             "groups": [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,26 +21,34 @@ from compare.replay import Season, Theatre
 from compare.scene import Scene
 from local.campus.tape import TapeError
 
+_LINE_SECONDS = 10.0
 Bars = Callable[[str, int], Callable[[int], None]]
 
 
 def run_replay(
     season: Season, defects: Sequence[str], *, each: bool, page: Path | None, data: Path | None, console: Console
 ) -> int:
-    """Play and tell; 0 when nothing is unexplained and nothing expected is absent, 1 otherwise, 2 for a bad tape."""
+    """Play and tell; 0 when nothing is unexplained and nothing expected is absent, 1 otherwise, 2 for a bad tape.
+
+    Ctrl-C ends it with what was found until then, and 130.
+    """
     try:
         scene = season.scene()
     except (TapeError, ValueError) as error:
         console.print(f"The tape cannot be played: {error}", style="red", highlight=False)
         return 2
-    questions = [NONE, *(frozenset([name]) for name in IN_DECISIONS)] if each else [frozenset(defects)]
-    found = []
-    with _progress(console) as progress, Theatre() as theatre:
-        for one in replay_all(theatre, scene, questions, _bars(progress)):
-            report.show(progress.console, one)
-            found.append(one)
+    names = [name for name in IN_DECISIONS if season.crowd or name != "O14"]  # which needs the crowd
+    questions = [NONE, *(frozenset([name]) for name in names)] if each else [frozenset(defects)]
+    found: list[Findings] = []
+    try:
+        with _progress(console) as progress, Theatre() as theatre:
+            for one in replay_all(theatre, scene, questions, _bars(progress)):
+                report.show(progress.console, one)
+                found.append(one)
+    except KeyboardInterrupt:
+        console.print(f"Stopped: {len(found)} of {len(questions)} comparisons came to their end.")
     report.write(found, page=page, data=data)
-    return 0 if all(one.good for one in found) else 1
+    return 130 if len(found) < len(questions) else 0 if all(one.good for one in found) else 1
 
 
 def replay_all(theatre: Theatre, scene: Scene, questions: Sequence[Defects], bar: Bars) -> Iterator[Findings]:
@@ -113,8 +122,19 @@ def _progress(console: Console) -> Progress:
 
 
 def _bars(progress: Progress) -> Bars:
+    """A bar on a terminal; elsewhere a line every now and then."""
+    told = time.monotonic()
+
     def begin(words: str, slots: int) -> Callable[[int], None]:
         task = progress.add_task(words, total=slots)
-        return lambda number: progress.update(task, completed=number)
+
+        def tell(number: int) -> None:
+            nonlocal told
+            progress.update(task, completed=number)
+            if not progress.console.is_terminal and time.monotonic() - told > _LINE_SECONDS:
+                told = time.monotonic()
+                progress.console.print(f"{words}: {number:,} of {slots:,} slots", highlight=False)
+
+        return tell
 
     return begin

@@ -33,6 +33,8 @@ def show(console: Console, findings: Findings) -> None:
         console.print(_causes(findings))
     for note in findings.notes:
         console.print(note, highlight=False)
+    if findings.nothing:
+        console.print(f"[bold red]Nothing was compared.[/] {findings.nothing}", highlight=False)
     for name in findings.absent:
         console.print(f"[bold red]{name} was expected and did not appear.[/]", highlight=False)
     if findings.unexplained:

@@ -60,6 +60,9 @@ class _Script:
         reserved, again = replace(_OPEN, non_reserved_seats=0), replace(_OPEN, non_reserved_seats=2)
         self._section("70010", {0: _FULL, 2: _OPEN, 4: reserved, 52: again})  # opens twice without filling between
         self._section("70011", {0: _FULL, 2: _OPEN, 4: reserved, 8: again})  # and within a day: told once
+        unreserved, some = replace(_OPEN, non_reserved_seats=5), replace(_OPEN, non_reserved_seats=3)
+        self._section("70016", {0: replace(_FULL, non_reserved_seats=0), 2: unreserved})
+        self._section("70018", {0: replace(_FULL, non_reserved_seats=0), 2: some})
         self._section("70014", {0: _FULL, 2: _OPEN, 6: _FULL, 10: _OPEN})  # fills between: told twice
         staff = replace(_OPEN, instructor="Staff")
         self._section("70012", {0: staff, 2: _OPEN, 6: staff, 10: _OPEN})  # named twice

@@ -30,7 +30,7 @@ from shared.flows.check import Checker
 from shared.flows.queued import check_queued
 from shared.flows.tick import Ticker, TickOrder
 from shared.flows.tools import LooksUp
-from shared.stores.database import Database
+from shared.stores.database import Database, DatabaseError
 
 _LOOK_AGAIN = timedelta(seconds=20)  # claims go when a section fills; its next check is a round away
 _OVERLAP = timedelta(minutes=2)  # a row may be committed after a newer one
@@ -53,14 +53,14 @@ def in_share(section: Key, share: int) -> bool:
 
 @dataclass(slots=True)
 class Shadow:
-    """One run. `old` is a read-only session of the old side's database, `copy` one of ours with its gateway.
+    """One run. `old` gives a read-only session of the old side's database, `copy` one of ours, which has a gateway too.
 
     `per_minute` bounds the look-ups; `wait(seconds)` paces them and answers whether the run is to stop. `replay`: the
     clock is a play's.
     """
 
-    old: psycopg.Connection[Any]
-    copy: psycopg.Connection[Any]
+    old: Callable[[], psycopg.Connection[Any]]
+    copy: Callable[[], psycopg.Connection[Any]]
     database: Database
     scraper: LooksUp
     clock: Callable[[], datetime]
@@ -76,6 +76,7 @@ class Shadow:
     checks: int = 0
     failed: int = 0
     left_out: int = 0
+    stumbles: int = 0
     _slot: datetime | None = None
     _looked: datetime | None = None
     _seen_until: datetime = field(init=False)
@@ -89,28 +90,34 @@ class Shadow:
         listening = Listening(self.scraper, self.clock, self.evidence.new, self.evidence.failures)
         breaker = Breaker(lambda: int(self.clock().timestamp() * 1000))
         self._checker = Checker(self.database, Gate(breaker), listening, self.clock)
-        begin_copy(self.old, self.copy)
+        begin_copy(self.old(), self.copy())
         self.look_at_old()
 
     def step(self) -> None:
-        """Read what the old side wrote; with a new slot, check its sections."""
-        if self._looked is None or self.clock() - self._looked >= _LOOK_AGAIN:
-            self.look_at_old()
-        now = self.clock()
-        if slot_start(now) != self._slot:
-            self._slot = slot_start(now)
-            follow_people(self.old, self.copy)
-            self._tick(now)
+        """Read what the old side wrote; with a new slot, check its sections.
+
+        A database that does not answer is asked again at the next step; a day must not be lost to a minute.
+        """
+        try:
+            if self._looked is None or self.clock() - self._looked >= _LOOK_AGAIN:
+                self.look_at_old()
+            now = self.clock()
+            if slot_start(now) != self._slot:
+                follow_people(self.old(), self.copy())
+                self._slot = slot_start(now)
+                self._tick(now)
+        except (psycopg.OperationalError, DatabaseError):
+            self.stumbles += 1
 
     def look_at_old(self) -> None:
         """Note the old side's rows and claims, and who watches."""
         self._looked = self.clock()
-        for row in self.old.cursor(row_factory=dict_row).execute(_SEEN_BY_OLD, [self._seen_until - _OVERLAP]):
+        for row in self.old().cursor(row_factory=dict_row).execute(_SEEN_BY_OLD, [self._seen_until - _OVERLAP]):
             section, at = (row["term"], row["class_nbr"]), row["last_checked_at"]
             if in_share(section, self.share):
                 self.evidence.old.note(section, Look(at, Facts.from_json(row)))
             self._seen_until = max(self._seen_until, at)
-        for watch, kind, at, term, class_nbr, disabled in self.old.execute(_TOLD_BY_OLD):
+        for watch, kind, at, term, class_nbr, disabled in self.old().execute(_TOLD_BY_OLD):
             claim = Told(watch, kind, at, (term, class_nbr), disabled, self._looked)
             first = self._claims.setdefault((watch, kind, at), claim)
             self._claims[(watch, kind, at)] = replace(first, standing=self._looked)
@@ -120,7 +127,7 @@ class Shadow:
         self.look_at_old()
         self._read_people()
         self.evidence.claims = [one for one in self._claims.values() if in_share(one.section, self.share)]
-        rows = self.copy.execute(_TOLD_BY_US).fetchall()
+        rows = self.copy().execute(_TOLD_BY_US).fetchall()
         self.evidence.told = [
             Told(watch, kind, at, (term, nbr)) for watch, kind, at, term, nbr in rows if at >= self.begun
         ]
@@ -128,7 +135,7 @@ class Shadow:
 
     def _read_people(self) -> None:
         terms: dict[str, set[str]] = {}
-        for term, class_nbr, joined, eligible in self.old.execute(_WATCHED):
+        for term, class_nbr, joined, eligible in self.old().execute(_WATCHED):
             terms.setdefault(class_nbr, set()).add(term)
             if in_share((term, class_nbr), self.share):
                 self.watched[(term, class_nbr)] = eligible

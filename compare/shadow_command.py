@@ -14,6 +14,7 @@ import psycopg
 from rich.console import Console
 
 from compare import report
+from compare.session import Session
 from compare.shadow import Shadow
 from compare.shadow_copy import CopyError
 from compare.shadow_report import report_shadow
@@ -42,8 +43,8 @@ def run_shadow(
         return 2
     try:
         with ExitStack() as stack:
-            reading = stack.enter_context(_session(old, "-c default_transaction_read_only=on"))
-            own = stack.enter_context(_session(copy, ""))
+            reading = stack.enter_context(closing(Session(old, read_only=True)))
+            own = stack.enter_context(closing(Session(copy)))
             database = stack.enter_context(closing(connect_postgres(copy, pool_size=2)))
             stop = stack.enter_context(_stop_on_signal())
             scraper = Scraper(url, token)
@@ -84,7 +85,3 @@ def _stop_on_signal() -> Iterator[threading.Event]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _session(url: str, options: str) -> psycopg.Connection[tuple[object, ...]]:
-    return psycopg.connect(url, autocommit=True, connect_timeout=10, options=options)

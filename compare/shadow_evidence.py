@@ -170,8 +170,14 @@ def _number(key: Key) -> tuple[str, str]:
 
 
 def _near(evidence: Evidence, one: Told) -> list[Look]:
-    """Our looks that can have led to it."""
-    return evidence.new.within(one.section, one.slot - 2 * ROUND, 3 * ROUND)
+    """Our looks that can have led to it: of two rounds, or since we told the same and hold on to that."""
+    claimed = [
+        told.slot
+        for told in evidence.told
+        if (told.watch, told.kind) == (one.watch, one.kind) and one.at - CLAIM < told.at < one.at
+    ]
+    start = min([one.slot - 2 * ROUND, *claimed])
+    return evidence.new.within(one.section, start, one.slot + ROUND - start)
 
 
 def _lasting(evidence: Evidence, one: Told, what: str) -> bool:

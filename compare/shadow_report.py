@@ -49,6 +49,10 @@ def report_shadow(shadow: Shadow) -> Findings:
         ("Rows held against ours: alike", f"{alike:,}", ""),
         ("Rows that changed between two looks", f"{changed:,}", ""),
     ]
+    if not shadow.checks:
+        findings.nothing = "No section was checked: does anybody watch one of this share in the slots of this run?"
+    if shadow.stumbles:
+        findings.notes.append(f"A database did not answer {shadow.stumbles:,} times; what was missed then is not here.")
     if shadow.left_out:
         findings.notes.append(f"{shadow.left_out:,} checks had no room in their slot: raise --per-minute.")
     return findings

@@ -64,7 +64,7 @@ class Town:
     def shadow(self, *, share: int = 100, per_minute: int = 60) -> Shadow:
         """A shadow that begins now."""
         stub = self.stub
-        return Shadow(self.old, self.copy, self.database, stub, stub, stub.wait, share, per_minute)
+        return Shadow(lambda: self.old, lambda: self.copy, self.database, stub, stub, stub.wait, share, per_minute)
 
     def old_tells(self, section: Section, at: datetime) -> None:
         """The old side writes down that it told the watcher."""

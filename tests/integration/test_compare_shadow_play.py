@@ -100,7 +100,9 @@ def play(server: EmbeddedPostgres, template: str, defects: Defects) -> Findings:
             people.begin(slot_ms)
             old.play(slot_ms)
             ours.begin(slot_ms)
-            shadow = shadow or Shadow(reading, copy, database, ours, ours, ours.wait, 100, 600, replay=True)
+            shadow = shadow or Shadow(
+                lambda: reading, lambda: copy, database, ours, ours, ours.wait, 100, 600, replay=True
+            )
             shadow.step()
             shadow.look_at_old()
             people.end(slot_ms)

@@ -6,6 +6,7 @@ import json
 import logging
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -14,6 +15,7 @@ from compare.command import compare
 from compare.decisions import Slot
 from compare.evidence import EVIDENCE, explain
 from compare.origin import EVERYTHING
+from compare.origin_rules import NONE, Defects
 from compare.register import BY_ID, IN_DECISIONS, KNOWN
 from compare.replay import Season, Theatre
 from compare.scene import Scene
@@ -43,8 +45,12 @@ def theatre() -> Iterator[Theatre]:
 
 
 @pytest.fixture(scope="module")
-def scene(tmp_path_factory: pytest.TempPathFactory) -> Scene:
-    tape = write_tape(tmp_path_factory.mktemp("tape") / "campus.csv")
+def tape(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tape(tmp_path_factory.mktemp("tape") / "campus.csv")
+
+
+@pytest.fixture(scope="module")
+def scene(tape: Path) -> Scene:
     return Season(tape, LENGTH, crowd=False).scene()
 
 
@@ -58,7 +64,15 @@ def test_without_defects_both_sides_decide_alike(theatre: Theatre, scene: Scene,
     assert sum(len(slot.mails) for slot in new) > 20
 
 
-# O14 needs a crowd of sections and is tried by command: ./run.sh compare replay --each
+@pytest.mark.slow
+def test_the_crowd_shows_what_a_limit_of_a_thousand_rows_cuts(theatre: Theatre, tape: Path) -> None:
+    crowd = Season(tape, LENGTH).scene()
+    new = theatre.play_new(crowd)
+    assert list(explain(crowd, theatre.play_old(crowd), new)) == []
+    found = list(explain(crowd, theatre.play_old(crowd, frozenset(["O14"])), new))
+    assert {one.id for one in found} == {"O14"}
+
+
 @pytest.mark.parametrize("name", [name for name in IN_DECISIONS if name != "O14"])
 def test_one_defect_is_told_by_its_id_and_no_other(name: str, theatre: Theatre, scene: Scene, new: list[Slot]) -> None:
     found = list(explain(scene, theatre.play_old(scene, frozenset([name])), new))
@@ -110,9 +124,31 @@ def test_a_tape_that_cannot_be_played_is_refused(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_by_command_an_expected_defect_is_reported_on_page_and_as_json(tmp_path: Path) -> None:
     tape, page, data = write_tape(tmp_path / "tape.csv"), tmp_path / "report.html", tmp_path / "report.json"
-    words = ["replay", "--tape", str(tape), "--no-crowd", "--defect", "O29", "--defect", "O14"]
+    words = ["replay", "--tape", str(tape), "--no-crowd", "--defect", "o29", "--defect", "O14"]
     told = CliRunner().invoke(compare, [*words, "--html", str(page), "--json", str(data)])
     assert told.exit_code == 1  # without the crowd O14 was expected and does not appear
     (report,) = json.loads(data.read_text())
     assert (report["absent"], report["unexplained"]) == (["O14"], 0)
     assert "O29" in page.read_text()
+
+
+def test_a_report_that_has_no_place_is_refused_before_the_play(tmp_path: Path) -> None:
+    words = ["replay", "--tape", str(write_tape(tmp_path / "tape.csv")), "--html", str(tmp_path / "none" / "a.html")]
+    told = CliRunner().invoke(compare, words)
+    assert (told.exit_code, "make it first" in told.output.replace("\n", " ")) == (2, True)
+
+
+@pytest.mark.slow
+def test_what_was_found_before_ctrl_c_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    play_old = Theatre.play_old
+
+    def interrupted(theatre: Theatre, scene: Scene, defects: Defects = NONE, tell: Any = None) -> list[Slot]:
+        if defects:
+            raise KeyboardInterrupt
+        return play_old(theatre, scene)
+
+    monkeypatch.setattr(Theatre, "play_old", interrupted)
+    tape, data = write_tape(tmp_path / "tape.csv"), tmp_path / "report.json"
+    told = CliRunner().invoke(compare, ["replay", "--tape", str(tape), "--no-crowd", "--each", "--json", str(data)])
+    assert (told.exit_code, "Stopped: 1 of 16" in told.output) == (130, True)
+    assert [one["good"] for one in json.loads(data.read_text())] == [True]

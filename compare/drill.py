@@ -11,10 +11,9 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import psycopg
 import requests
@@ -32,7 +31,6 @@ _MUTED = """select u.email from auth.users u join public.user_profiles p on p.us
     where p.email_bounced or p.is_disabled or p.spam_complained or not p.notifications_enabled"""
 _ATTEMPTED = """select count(*) from pickmyclass.section_checks
     where term = %s and class_nbr = any (%s) and last_attempt_at >= %s"""
-_UNSENT = "select count(*) from pickmyclass.outbox where status in ('pending', 'sending')"
 _WAITING = """select count(*) from pg_stat_activity
     where datname = current_database() and wait_event_type = 'Lock' and strpos(query, %s) > 0"""
 
@@ -73,7 +71,7 @@ class Drill:
         for class_nbr in class_nbrs:
             self._parts.show(class_nbr, seats_available=0)
 
-    def name(self, class_nbr: str, *, by: Side) -> None:
+    def name_instructor(self, class_nbr: str, *, by: Side) -> None:
         """Somebody is named to teach, and everybody who watches is to be told by this side."""
         self._parts.show(class_nbr, instructor="Grace Hopper")
         self._book.owe(NAMED, class_nbr, by)
@@ -95,7 +93,7 @@ class Drill:
         self._students.watch(person, TERM, class_nbr, door=self._parts.stack.functions_url if straight else None)
         looks = self._take_looks()
         if looks != {served_by: {class_nbr}, _other(served_by): set()}:
-            self._book.counts.strange_looks.append(f"{person} watches {class_nbr}: {looks}")
+            self.counts.strange_looks.append(f"{person} watches {class_nbr}: {looks}")
         self._book.watch(person, class_nbr)
 
     def seats_shown(self, person: str, class_nbr: str) -> int | None:
@@ -109,7 +107,13 @@ class Drill:
 
     def unsubscribe_from_ours(self, person: str, class_nbr: str) -> None:
         """By the link in the email about this section that our side sent."""
-        self._students.unsubscribe_by_new_link(self._headers[person, class_nbr])
+        headers = self._headers.get((person, class_nbr), {})
+        if "List-Unsubscribe" not in headers:
+            words = "; ".join(self.counts.wrong)
+            raise DrillError(
+                f"our side sent {person} no email about {class_nbr}; so far {words or 'nothing'} went wrong"
+            )
+        self._students.unsubscribe_by_new_link(headers)
         self._book.mute(person)
 
     # What the two sides do ------------------------------------------------------------------------------------------
@@ -122,21 +126,21 @@ class Drill:
     def tick_old(self) -> None:
         """The Cron Trigger of the Workers, both halves: it looks at exactly what is its own."""
         self._take_looks()
-        self._cron_old()
+        self._parts.cron_old()
         self._note_looks(Side.OLD, self._book.sections - self._ours)
 
     def tick_new(self) -> None:
         """Our cron, all sections, and then until every check has ended and no mail is left: exactly what is ours."""
         self._take_looks()
-        began, asked = self._one("select clock_timestamp()"), 0.0
+        began, asked = self._parts.one("select clock_timestamp()"), 0.0
 
         def done() -> bool:
             nonlocal asked
-            if self._is_idle():
-                if self._one(_ATTEMPTED, TERM, list(self._ours), began) == len(self._ours) and asked:
+            if self._parts.is_idle():
+                if self._parts.one(_ATTEMPTED, TERM, list(self._ours), began) == len(self._ours) and asked:
                     return True
                 if time.monotonic() - asked > _ASK_AGAIN:
-                    self._cron_new()
+                    self._parts.cron_new()
                     asked = time.monotonic()
             return False
 
@@ -148,7 +152,7 @@ class Drill:
         """Inside, the old side's tick waits for the scraper with this section; then it goes on to its end."""
         self._parts.old_gate.keep(class_nbr)
         with ThreadPoolExecutor(1) as pool:
-            ticking = pool.submit(self._cron_old)
+            ticking = pool.submit(self._parts.cron_old)
             try:
                 if not self._parts.old_gate.wait_until_kept():
                     raise DrillError(f"the old side does not look at {class_nbr}")
@@ -164,7 +168,7 @@ class Drill:
         """Inside, our checks of these sections wait for the scraper; then they go on to their end."""
         self._parts.new_gate.keep(*class_nbrs)
         try:
-            self._cron_new()
+            self._parts.cron_new()
             if not self._parts.new_gate.wait_until_kept():
                 raise DrillError(f"our side does not look at {' and '.join(class_nbrs)}")
             yield
@@ -172,7 +176,7 @@ class Drill:
             in_flight = self._parts.new_gate.let_go()
         if not in_flight:
             raise DrillError(f"our looks at {' and '.join(class_nbrs)} were over before they were let go")
-        self._until("our checks and mail", self._is_idle)
+        self._until("our checks and mail", self._parts.is_idle)
 
     # What the operator does -----------------------------------------------------------------------------------------
 
@@ -185,37 +189,44 @@ class Drill:
 
     def give_while_our_commit_waits(self, owner: str, class_nbr: str) -> None:
         """Switch a section whose commit has begun and waits for somebody else: the switch has to wait for it."""
-        with psycopg.connect(self._parts.stack.postgres.url()) as locker, ThreadPoolExecutor(1) as pool:
+        with ThreadPoolExecutor(1) as pool, psycopg.connect(self._parts.stack.postgres.url()) as locker:
             locker.execute("select from pickmyclass.section_checks where class_nbr = %s for update", [class_nbr])
-            self._cron_new()
-            self._until("our commit", lambda: self._one(_WAITING, "pmc_commit_check") == 1)
+            self._parts.cron_new()
+            self._until("our commit", lambda: self._waits("pmc_commit_check"))
             switching = pool.submit(self.give_to, owner, class_nbr)
-            self._until("the switch", lambda: self._one(_WAITING, "pmc_switch_ownership") == 1 or switching.done())
+            self._until(
+                "the switch", lambda: self._parts.one(_WAITING, "pmc_switch_ownership") == 1 or switching.done()
+            )
             if switching.done():
                 raise DrillError(f"the switch of {class_nbr} did not wait for the commit on its way")
             locker.rollback()
             switching.result(_PATIENCE)
-        self._until("our checks and mail", self._is_idle)
+        self._until("our checks and mail", self._parts.is_idle)
 
     def serve_new(self) -> None:
         """The front door leads to the bundle."""
         self._parts.front.lead_to(self._parts.stack.functions_url)
-        self._until("the new side's door", lambda: not self._old_answers())
+        self._until("the new side's door", lambda: not self._parts.old_answers())
 
     def switch_back(self) -> None:
         """Rollback as written, ownership and front door; how long until the old side serves."""
         began = time.monotonic()
         self.give_to("workers")
         self._parts.front.lead_to(self._parts.old.url)
-        self._until("the old side's door", self._old_answers)
-        self._book.counts.back_seconds = time.monotonic() - began
+        self._until("the old side's door", self._parts.old_answers)
+        self.counts.back_seconds = time.monotonic() - began
 
     def migrate_after(self) -> None:
         """The point of no return."""
         self._parts.migrate("--post-cutover", "--yes")
 
-    def settle(self, step: str) -> Counts:
-        """Hold the emails of this step against what was due in it; the counts so far."""
+    @property
+    def counts(self) -> Counts:
+        """What came of all steps that are settled."""
+        return self._book.counts
+
+    def settle(self, step: str) -> None:
+        """Hold the emails of this step against what was due in it."""
         answer = requests.get(
             f"{self._parts.stack.inbox_url}/control/emails?after={self._emails_seen}", timeout=_PATIENCE
         )
@@ -226,7 +237,6 @@ class Drill:
             self._headers[email.to, email.class_nbr] = one["headers"]
             emails.append(email)
         self._book.settle(step, emails)
-        return self._book.counts
 
     def _begin(self, before: Callable[[Drill], None]) -> None:
         """The old side is up; everybody in its database is known."""
@@ -241,41 +251,17 @@ class Drill:
             self._book.mute(email)
         before(self)
 
-    def _cron_old(self) -> None:
-        now = datetime.now(UTC)
-        for moment in (now, now + timedelta(minutes=30)):
-            self._cron(self._parts.old.url, {"X-Cron-Scheduled-Time": str(int(moment.timestamp() * 1000))})
-
-    def _cron_new(self) -> None:
-        self._cron(self._parts.stack.functions_url, {}, "?group=all")
-
-    def _cron(self, base: str, headers: dict[str, str], query: str = "") -> None:
-        headers = {"Authorization": f"Bearer {self._parts.stack.cron_secret}", **headers}
-        answer = requests.get(f"{base}/api/cron{query}", headers=headers, timeout=_PATIENCE)
-        if answer.status_code != 200:
-            raise DrillError(f"a tick was answered with {answer.status_code}")
-
-    def _is_idle(self) -> bool:
-        """Whether our queue is empty and no mail is left."""
-        jobs = self._parts.product.huey.counts()
-        return not (jobs.waiting or jobs.leased or jobs.delayed or self._one(_UNSENT))
-
     def _take_looks(self) -> dict[Side, set[str]]:
         return {Side.OLD: self._parts.old_gate.take_looks(), Side.NEW: self._parts.new_gate.take_looks()}
 
     def _note_looks(self, side: Side, expected: set[str]) -> None:
         looks = self._take_looks()
         if looks != {side: expected, _other(side): set()}:
-            self._book.counts.strange_looks.append(f"a tick of {side}: {looks}, expected {sorted(expected)}")
+            self.counts.strange_looks.append(f"a tick of {side}: {looks}, expected {sorted(expected)}")
 
-    def _old_answers(self) -> bool:
-        """Whether the front door leads to the old side: it tells all of its health to everyone."""
-        answer = requests.get(f"{self._parts.front.url}/api/monitoring/health?probe=live", timeout=_PATIENCE)
-        return answer.status_code == 200 and "checks" in answer.json()
-
-    def _one(self, statement: str, *values: Any) -> Any:
-        row = self._parts.session.execute(statement.encode(), values).fetchone()
-        return row[0] if row else None
+    def _waits(self, words: str) -> bool:
+        """Whether a statement with these words waits for a lock."""
+        return self._parts.one(_WAITING, words) > 0
 
     def _until(self, what: str, done: Callable[[], bool]) -> None:
         deadline = time.monotonic() + _PATIENCE

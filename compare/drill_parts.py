@@ -8,9 +8,10 @@ import sys
 import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import psycopg
 import requests
@@ -27,6 +28,7 @@ from shared.wiring import Wiring
 TERM = "2267"
 OLD_KEY = "the service-role key"
 _PATIENCE = 60.0  # seconds
+_UNSENT = "select count(*) from pickmyclass.outbox where status in ('pending', 'sending')"
 
 
 class DrillError(Exception):
@@ -93,6 +95,37 @@ class Parts:
         """What the campus says of a section from now on."""
         body = {"class_nbr": class_nbr, **values}
         requests.post(f"{self.stack.campus_url}/control/section", json=body, timeout=_PATIENCE).raise_for_status()
+
+    def cron_old(self) -> None:
+        """The Cron Trigger of the Workers, both halves, and all that it leads to."""
+        now = datetime.now(UTC)
+        for moment in (now, now + timedelta(minutes=30)):
+            self._cron(self.old.url, {"X-Cron-Scheduled-Time": str(int(moment.timestamp() * 1000))})
+
+    def cron_new(self) -> None:
+        """Our cron, both halves; what it queues goes on by itself."""
+        self._cron(self.stack.functions_url, {}, "?group=all")
+
+    def is_idle(self) -> bool:
+        """Whether our queue is empty and, as a check owes its mail before it leaves the queue, no mail is left."""
+        jobs = self.product.huey.counts()
+        return not (jobs.waiting or jobs.leased or jobs.delayed or self.one(_UNSENT))
+
+    def old_answers(self) -> bool:
+        """Whether the front door leads to the old side: it tells everyone about its health."""
+        answer = requests.get(f"{self.front.url}/api/monitoring/health?probe=live", timeout=_PATIENCE)
+        return answer.status_code == 200 and "checks" in answer.json()
+
+    def one(self, statement: str, *values: Any) -> Any:
+        """The only value that a statement gives."""
+        row = self.session.execute(statement.encode(), values).fetchone()
+        return row[0] if row else None
+
+    def _cron(self, base: str, headers: dict[str, str], query: str = "") -> None:
+        headers = {"Authorization": f"Bearer {self.stack.cron_secret}", **headers}
+        answer = requests.get(f"{base}/api/cron{query}", headers=headers, timeout=_PATIENCE)
+        if answer.status_code != 200:
+            raise DrillError(f"a tick was answered with {answer.status_code}")
 
     def _start_old(self) -> None:
         """The old side alone, on a database that we have not touched; then our migrations."""

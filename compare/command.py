@@ -27,7 +27,18 @@ class _Target(click.Path):
 
 _FILE = _Target(dir_okay=False, writable=True)
 _IDS = click.Choice([one.id for one in KNOWN], case_sensitive=False)
+_SECONDS = click.FloatRange(0.1, 3600)
 _TAPE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+def _base(_context: click.Context, _option: click.Parameter, address: str) -> str:
+    """A side's address; refused before anything is asked, and not quoted, because it may hold a password."""
+    from compare.http_answer import base_of
+
+    try:
+        return base_of(address)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -66,37 +77,39 @@ def replay(
 
 
 @compare.command()
-@click.option("--old", required=True, help="Base URL of the old side.")
-@click.option("--new", required=True, help="Base URL of the new side.")
-@click.option("--cases", "file", type=_TAPE, help="Another file of cases than the one that comes along.")
+@click.option("--old", required=True, callback=_base, help="Base URL of the old side.")
+@click.option("--new", required=True, callback=_base, help="Base URL of the new side.")
+@click.option("--cases", "file", type=_TAPE, help="Another file of cases (JSON) than the one that comes along.")
 @click.option("--allow-writes", is_flag=True, help="Also the cases that change something.")
+@click.option("--seconds", type=_SECONDS, default=100.0, show_default=True, help="How long an answer may take.")
 @click.option("--html", "page", type=_FILE, help="Write the report as one page.")
 @click.option("--json", "data", type=_FILE, help="Write the report for programs.")
-def http(old: str, new: str, file: Path | None, allow_writes: bool, page: Path | None, data: Path | None) -> None:
+def http(
+    old: str, new: str, file: Path | None, allow_writes: bool, seconds: float, page: Path | None, data: Path | None
+) -> None:
     """Ask both sides the same and compare their answers field by field.
 
     Secrets come from the environment: COMPARE_CRON_SECRET, COMPARE_USER_TOKEN, COMPARE_UNSUBSCRIBE_TOKEN; the
     section to ask for from COMPARE_TERM and COMPARE_CLASS_NBR (watched by that user) and COMPARE_OTHER_CLASS_NBR (not
-    watched). What is not set leaves out the cases that need it.
+    watched). What is not set leaves out the cases that need it. Exit code 2: nothing was compared.
     """
-    import requests
-
     from compare import report
     from compare.case_file import SHIPPED, CaseError, read_cases
-    from compare.http import compare_http, values_of
+    from compare.http import NothingComparedError, UnreachableError, compare_http, values_of
 
     console = Console()
     try:
         cases = read_cases(file or SHIPPED)
         with console.status("Asking …") as status:
-            tell = lambda number: status.update(f"Asking: case {number} of {len(cases)} …")  # noqa: E731 - a callback
-            findings = compare_http(old, new, cases, values_of(), allow_writes=allow_writes, tell=tell)
-    except CaseError as error:
-        console.print(str(error), style="red", highlight=False)
+            tell = lambda number, count: status.update(f"Asking: case {number} of {count} …")  # noqa: E731 - a callback
+            findings = compare_http(old, new, cases, values_of(), allow_writes=allow_writes, seconds=seconds, tell=tell)
+    except (CaseError, UnreachableError) as error:
+        console.print(str(error), style="red", highlight=False, markup=False)
         sys.exit(2)
-    except requests.RequestException as error:
-        # The message of the library may hold a URL with credentials in it.
-        console.print(f"A side cannot be reached ({type(error).__name__}).", style="red", highlight=False)
+    except NothingComparedError as error:
+        console.print(
+            f"{error}\nNothing was compared. Set what is needed, or allow writes.", style="red", highlight=False
+        )
         sys.exit(2)
     report.show(console, findings)
     report.write([findings], page=page, data=data)

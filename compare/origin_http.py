@@ -47,7 +47,7 @@ class Workers:
 
     def __init__(self, settings: Settings, defects: Defects) -> None:
         self.settings, self._defects = settings, defects
-        self._lock = threading.RLock()
+        self._lock, self._made = threading.RLock(), datetime.now(UTC).isoformat()
         self._http = requests.Session()
         self._http.trust_env = False
         self._session: psycopg.Connection[dict[str, Any]] = psycopg.connect(
@@ -59,12 +59,16 @@ class Workers:
             ("GET", "/api/cron"): self._cron,
             ("POST", "/api/queue/process-section"): self._process,
             ("GET", "/api/monitoring/health"): self._health,
+            ("GET", "/api/webhooks/resend"): self._webhook,
+            ("POST", "/api/webhooks/resend"): self._webhook,
             **Pages(self._session, self.origin, settings.jwt_secret, settings.signing_key).routes,
         }
 
     def __call__(self, request: Request) -> Answer:
         """Answer one request; one at a time, as one database session can."""
         route = self._routes.get((request.method, request.path))
+        if route is None and request.path in {path for _, path in self._routes}:
+            return Answer(405)
         if route is None:
             return json_answer({"error": "Not found"}, 404)
         with self._lock:
@@ -110,11 +114,16 @@ class Workers:
         is_open = bool(self.origin.breaker.wait_ms())
         checks: dict[str, dict[str, Any]] = {
             "database": {"status": "healthy", "latency_ms": _since(began)},
-            "circuit_breaker": {
-                "status": "unhealthy" if is_open else "healthy",
-                "state": "OPEN" if is_open else "CLOSED",
+            "circuit_breaker": self._breaker_check(),
+            "cron_lock": {
+                "status": "healthy",
+                "type": "durable-object",
+                "locked": False,
+                "lock_holder": None,
+                "time_held_ms": None,
+                "lock_acquired_at": None,
+                "expires_at": None,
             },
-            "cron_lock": {"status": "healthy", "locked": False, "lock_holder": None},
             "configuration": {"status": "healthy"},
             "email": {"status": "healthy", "configured": True},
         }
@@ -122,6 +131,29 @@ class Workers:
             checks = {name: {"status": check["status"]} for name, check in checks.items()}
         words = {"timestamp": datetime.now(UTC).isoformat(), "status": "degraded" if is_open else "healthy"}
         return json_answer({**words, "checks": checks, "response_time_ms": _since(began)}, 503 if is_open else 200)
+
+    def _webhook(self, request: Request) -> Answer:
+        """It looked for a header that Resend does not send (O11), so that no message ever passed."""
+        if request.method == "POST":
+            return json_answer({"success": False, "error": "Invalid signature"}, 401)
+        events = ["email.bounced", "email.complained", "email.delivered"]
+        return json_answer({"name": "PickMyClass Resend Webhook", "events": events, "status": "configured"})
+
+    def _breaker_check(self) -> dict[str, Any]:
+        breaker = self.origin.breaker
+        state = "CLOSED" if breaker.opened_ms is None else "OPEN" if breaker.wait_ms() else "HALF_OPEN"
+        opened = (
+            None if breaker.opened_ms is None else datetime.fromtimestamp(breaker.opened_ms / 1000, UTC).isoformat()
+        )
+        return {
+            "status": {"CLOSED": "healthy", "HALF_OPEN": "degraded"}.get(state, "unhealthy"),
+            "type": "durable-object",
+            "state": state,
+            "failure_count": breaker.failures,
+            "success_count": breaker.successes,
+            "last_failure": opened,
+            "last_state_change": opened or self._made,
+        }
 
     def _scrape(self, section: Section) -> tuple[int, bytes, int]:
         began_ms = _now_ms()

@@ -14,11 +14,12 @@ from typing import Any
 import jwt
 import psycopg
 
-from compare.origin import Origin
+from compare.origin import Origin, Section
 from compare.origin_rules import Failed, NotFound, read
 from local.web import Answer, Request, json_answer, page_answer
 
 MOST_WATCHES = 10
+CATALOG = "https://catalog.apps.asu.edu/catalog/classes/classlist"
 NO_DETAILS = "Failed to fetch class details. Please verify the section number and try again."
 _SHOWN = ("subject", "catalog_nbr", "title", "instructor_name", "seats_available", "seats_capacity", "location")
 
@@ -38,6 +39,7 @@ class Pages:
             ("POST", "/api/fetch-class-details"): self._details,
             ("GET", "/api/unsubscribe"): self._unsubscribe,
             ("POST", "/api/unsubscribe"): self._unsubscribe,
+            ("GET", "/go/asu"): self._go,
         }
 
     def _watches(self, request: Request) -> Answer:
@@ -62,9 +64,9 @@ class Pages:
         if counted.fetchall()[0]["held"] >= MOST_WATCHES:
             words = f"Maximum watches limit reached ({MOST_WATCHES}). Delete some watches to add more."
             return json_answer({"error": words}, 429)
-        section = (str(body.get("term")), str(body.get("class_nbr")))
-        if not (re.fullmatch("[0-9]{4}", section[0]) and re.fullmatch("[0-9]{5}", section[1])):
-            return json_answer({"error": "Invalid input"}, 400)
+        section = _section(body)
+        if section is None:
+            return _invalid("class_nbr")
         try:
             status, text, _ = self._origin.scrape(section)
             seen = read(status, text, self._origin.defects)
@@ -86,7 +88,7 @@ class Pages:
         try:
             uuid.UUID(watch)
         except ValueError:
-            return json_answer({"error": "Invalid input"}, 400)
+            return _invalid("id")
         self._session.execute("delete from public.class_watches where id = %s and user_id = %s", [watch, user])
         return json_answer({"success": True})
 
@@ -94,9 +96,11 @@ class Pages:
         """Nobody is asked who he is (O40)."""
         if "O40" not in self._origin.defects and self._user(request) is None:
             return json_answer({"error": "Unauthorized"}, 401)
-        body = request.fields()
+        section = _section(request.fields())
+        if section is None:
+            return _invalid("class_nbr")
         try:
-            status, text, _ = self._origin.scrape((str(body.get("term")), str(body.get("class_nbr"))))
+            status, text, _ = self._origin.scrape(section)
             seen = read(status, text, self._origin.defects).row()
         except NotFound:
             return json_answer({"error": "Class section not found"}, 404)
@@ -121,6 +125,14 @@ class Pages:
             return page_answer("<h1>You are unsubscribed</h1>")
         return json_answer({"success": True})
 
+    def _go(self, request: Request) -> Answer:
+        """From a mail to the university's page of a section."""
+        section = _section({"term": request.query.get("term"), "class_nbr": request.query.get("classNbr")})
+        if section is None:
+            return _invalid("classNbr")
+        search = f"keywords={section[1]}&promod=F&searchType=all&term={section[0]}"
+        return Answer(302, headers={"Location": f"{CATALOG}?campusOrOnlineSelection=A&honors=F&{search}"})
+
     def _user(self, request: Request) -> str | None:
         try:
             claims = jwt.decode(request.bearer or "", self._jwt_secret, algorithms=["HS256"], audience="authenticated")
@@ -137,3 +149,13 @@ class Pages:
             return user if signature == good and int(expires) > int(time.time() * 1000) else None
         except ValueError:
             return None
+
+
+def _section(body: dict[str, Any]) -> Section | None:
+    """The section that a body names, or `None` when it cannot be one."""
+    term, class_nbr = str(body.get("term")), str(body.get("class_nbr"))
+    return (term, class_nbr) if re.fullmatch("[0-9]{4}", term) and re.fullmatch("[0-9]{5}", class_nbr) else None
+
+
+def _invalid(field: str) -> Answer:
+    return json_answer({"error": "Invalid input", "details": [{"field": field, "message": "Invalid"}]}, 400)

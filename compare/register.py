@@ -3,8 +3,9 @@
 An unexplained difference fails a comparison; an expected one that does not appear is reported. Reviewed like code:
 an entry here says that a difference is wanted.
 
-`decisions`: the kinds of difference in a replay. `http`: the cases of `compare http` and the fields in which it shows.
-`proven`: where the promise is tested, for those that show in neither.
+`decisions`: the kinds of difference in a replay. `answers`: the fields of the cases of `compare http`, with what each
+side has there; nothing else in them is explained. `proven`: where the promise is tested, for those that show in
+neither.
 """
 
 from __future__ import annotations
@@ -12,13 +13,51 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from compare.decisions import EXTRA_EVENT, EXTRA_MAIL, MISSING_EVENT, MISSING_MAIL, OTHER_MAIL, OTHER_STATE
+from compare.http_expected import (
+    ABSENT,
+    LOOKS_AT_MORE,
+    NOT_HEARD,
+    PRESENT,
+    TEXT,
+    Expected,
+    Shape,
+    one_of,
+)
 
 _LATE = (MISSING_EVENT, EXTRA_EVENT, MISSING_MAIL, EXTRA_MAIL, OTHER_MAIL, OTHER_STATE)
-_MISSING = tuple(
-    f"{case}-missing: {field}"
-    for case in ("fetch-class-details", "process-section", "watches-add")
-    for field in ("status", "body")
+_WRONG_METHOD = "cron-wrong-method|process-section-wrong-method"
+_NO_DETAILS = "Failed to fetch class details. Please verify the section number and try again."
+_LOOK_UP_MISSING = "fetch-class-details-missing|watches-add-missing"
+_MISSING = (
+    Expected(_LOOK_UP_MISSING, "status", 500, 404),
+    Expected(_LOOK_UP_MISSING, "body.error", _NO_DETAILS, "Class section not found"),
+    Expected("process-section-missing", "status", 500, 200),
+    Expected("process-section-missing", "body.success", False, True),
+    Expected("process-section-missing", "body.error", TEXT, ABSENT),
+    Expected("process-section-missing", "body.class_nbr|term", ABSENT, TEXT),
+    Expected("process-section-missing", "body.changes_detected", ABSENT, Shape("an object")),
+    Expected("process-section-missing", "body.changes_detected.seat_became_available", ABSENT, False),
+    Expected("process-section-missing", "body.changes_detected.instructor_assigned|seats_filled", ABSENT, False),
+    Expected("process-section-missing", "body.emails_sent|emails_queued", ABSENT, 0),
+    Expected("process-section-missing", "body.first_observation", ABSENT, PRESENT),
+    Expected("process-section-missing", "body.section_status", ABSENT, one_of("not_found", "retired")),
 )
+_HEALTH = (
+    Expected("health-public|health-operator", "status", 200, LOOKS_AT_MORE, always=False),
+    Expected("health-public|health-operator", "body.status", "healthy", LOOKS_AT_MORE, always=False),
+    Expected("health-public", "body.checks.circuit_breaker|cron_lock.status", "healthy", NOT_HEARD, always=False),
+    Expected("health-public", "body.checks.database.latency_ms|error", PRESENT, ABSENT),
+    Expected("health-public", "body.checks.circuit_breaker|cron_lock.type", PRESENT, ABSENT),
+    Expected("health-public", "body.checks.circuit_breaker.state|failure_count|success_count", PRESENT, ABSENT),
+    Expected("health-public", "body.checks.circuit_breaker.last_failure|last_state_change", PRESENT, ABSENT),
+    Expected("health-public", "body.checks.cron_lock.locked|lock_holder|time_held_ms", PRESENT, ABSENT),
+    Expected("health-public", "body.checks.cron_lock.lock_acquired_at|expires_at", PRESENT, ABSENT),
+    Expected("health-public", "body.checks.configuration.missing_vars", PRESENT, ABSENT),
+    Expected("health-public", "body.checks.configuration.missing_vars.*", PRESENT, ABSENT),
+    Expected("health-public", "body.checks.email.configured", PRESENT, ABSENT),
+)
+_ANONYMOUS = "fetch-class-details-anonymous"
+_LOOK_UP = "subject|catalog_nbr|title|instructor_name|seats_available|seats_capacity|location|meeting_times"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +67,13 @@ class Known:
     id: str
     reason: str
     decisions: tuple[str, ...] = ()
-    http: tuple[str, ...] = ()
+    answers: tuple[Expected, ...] = ()
     proven: str = ""
+
+    @property
+    def http(self) -> tuple[str, ...]:
+        """Where and how it shows over HTTP, in words."""
+        return tuple(str(one) for one in self.answers)
 
 
 KNOWN = (
@@ -47,7 +91,7 @@ KNOWN = (
     Known(
         "O12",
         "a GET shows a page and changes nothing",
-        http=("unsubscribe-get: body",),
+        answers=(Expected("unsubscribe-get", "body", Shape("a page"), Shape("a page that asks")),),
         proven="tests/contract/test_unsubscribe.py",
     ),
     Known("O13", "secrets are compared in constant time", proven="tests/unit/test_doors.py"),
@@ -56,11 +100,7 @@ KNOWN = (
         "O15", "watchers are claimed as a set in one transaction", proven="tests/integration/test_database_commit.py"
     ),
     Known("O16", "sections of past terms and without anyone to tell are left alone", (OTHER_STATE, EXTRA_EVENT)),
-    Known(
-        "O17",
-        "health looks at more, tells it to operators, and little to others",
-        http=("health-public: status", "health-public: body", "health-operator: status", "health-operator: body"),
-    ),
+    Known("O17", "health looks at more, tells it to operators, and little to others", answers=_HEALTH),
     Known("O18", "the old version had no tests", proven="tests/"),
     Known("O19", "one bad address fails alone", proven="tests/integration/test_mail_faults.py"),
     Known("O20", "addresses are not logged; ids join the lines", proven="tests/integration/test_logs_story.py"),
@@ -86,9 +126,39 @@ KNOWN = (
     Known(
         "O40",
         "a look-up needs a student",
-        http=("fetch-class-details-anonymous: status", "fetch-class-details-anonymous: body"),
+        answers=(
+            Expected(_ANONYMOUS, "status", 200, 401),
+            Expected(_ANONYMOUS, f"body.{_LOOK_UP}", PRESENT, ABSENT),
+            Expected(_ANONYMOUS, "body.error", ABSENT, "Unauthorized"),
+        ),
     ),
     Known("O41", "an older observation does not overwrite a newer one", _LATE),
 )
-BY_ID = {known.id: known for known in KNOWN}
+ADDED = (
+    Known(
+        "N1",
+        "a wrong method is told so in JSON, with those that are right",
+        answers=(
+            Expected(_WRONG_METHOD, "body", Shape("nothing"), Shape("an object")),
+            Expected(_WRONG_METHOD, "body.success", ABSENT, False),
+            Expected(_WRONG_METHOD, "body.error", ABSENT, "Method not allowed"),
+            Expected(_WRONG_METHOD, "header content-type", ABSENT, "application/json"),
+            Expected("cron-wrong-method", "header allow", ABSENT, "GET, HEAD"),
+            Expected("process-section-wrong-method", "header allow", ABSENT, "POST"),
+        ),
+    ),
+    Known(
+        "N2",
+        "what cannot be a section is refused before the scraper is asked",
+        answers=(
+            Expected("process-section-bad-number", "status", 500, 400),
+            Expected("process-section-bad-number", "body.error", TEXT, "Invalid input"),
+            Expected("process-section-bad-number", "body.processing_time_ms", PRESENT, ABSENT),
+            Expected("process-section-bad-number", "body.details", ABSENT, Shape("present")),
+        ),
+    ),
+)
+"""No defects of the old version, but contracts that it did not have."""
+
+BY_ID = {known.id: known for known in (*KNOWN, *ADDED)}
 IN_DECISIONS = tuple(known.id for known in KNOWN if known.decisions)

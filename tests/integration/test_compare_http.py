@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from urllib.parse import urlencode
 
+import jwt
 import pytest
 import requests
 from click.testing import CliRunner
 from werkzeug.serving import make_server
 
-from compare.case_file import SHIPPED, Case, CaseError, read_cases
+from compare.case_file import SHIPPED, read_cases
 from compare.command import compare
-from compare.http import compare_http
+from compare.http import compare_http, explained
+from compare.http_expected import ABSENT
 from compare.origin import EVERYTHING
 from compare.origin_http import IN_HTTP, Settings, Workers
 from compare.origin_rules import Defects
 from compare.report import render
-from local.web import Server
+from local.web import Answer, Request, Server, json_answer
 from shared.emails.tokens import UnsubscribeTokens
 from tests.support.mail import KEY
 from tests.support.site import JWT_SECRET, NUMBERS, SECRET, SECTIONS, TERM, Site, token
@@ -96,15 +100,71 @@ def test_against_the_old_version_only_registered_differences_appear(
     bundle: str, workers: str, values: dict[str, str]
 ) -> None:
     findings = compare_http(workers, bundle, CASES, values, allow_writes=True)
-    assert {group.id for group in findings.groups} == {"O7", "O12", "O17", "O40"}
+    assert {group.id for group in findings.groups} == {"N1", "N2", "O7", "O12", "O17", "O40"}
     assert findings.good
+    assert not [note for note in findings.notes if "did not appear" in note]
+    figures = {what: (old, new) for what, old, new in findings.figures}
+    assert figures["Cases"] == (f"{len(CASES)} of {len(CASES)}",) * 2
+    assert all(side.count("ms") == 2 for side in figures["Answered within, p50 / p95"])
 
 
 def test_a_defect_that_is_off_does_not_appear_and_that_is_told(site: Site, bundle: str, values: dict[str, str]) -> None:
     with running(site, frozenset(["O17"])) as url:
         findings = compare_http(url, bundle, CASES, values)
-    assert {group.id for group in findings.groups} == {"O17"}
-    assert "O40 is expected here and did not appear." in findings.notes
+    assert {group.id for group in findings.groups} == {"N1", "O17"}
+    assert "O40 is expected in fetch-class-details-anonymous and did not appear." in findings.notes
+
+
+def test_the_operators_health_has_every_field_that_it_had(bundle: str, workers: str, values: dict[str, str]) -> None:
+    """Whatever the old version tells an operator, less is a difference that nothing explains."""
+    case = next(case for case in CASES if case.name == "health-operator")
+    asked = requests.get(workers + case.path, headers=case.filled(values).headers, timeout=10).json()
+    for check, fields in asked["checks"].items():
+        for field in fields:
+            name = f"body.checks.{check}.{field}"
+            assert explained(case.name, name, "something", ABSENT, {}) is None
+    assert {"failure_count", "type", "last_state_change"} <= asked["checks"]["circuit_breaker"].keys()
+    assert {"lock_holder", "expires_at", "time_held_ms"} <= asked["checks"]["cron_lock"].keys()
+    findings = compare_http(workers, bundle, [case], values)
+    assert {one.what for group in findings.groups for one in group.members} == {"status", "body.status"}
+
+
+def test_another_students_watches_are_a_difference(site: Site, bundle: str, values: dict[str, str]) -> None:
+    cases = [case for case in CASES if case.name == "watches"]
+    other = site.world.add_user()
+    site.world.add_watch(SECTIONS[0], other)
+    with running(site, frozenset()) as url, mistaken(url, values["USER_TOKEN"], token(other)) as swapped:
+        findings = compare_http(swapped, bundle, cases, values)
+    assert {one.what for group in findings.groups for one in group.members} == {"body.watches.0.user_id"}
+
+
+def test_watches_in_another_order_are_a_difference(site: Site, bundle: str, values: dict[str, str]) -> None:
+    site.world.add_watch(SECTIONS[1], user_of(values["USER_TOKEN"]))
+    cases = [case for case in CASES if case.name == "watches"]
+
+    def backwards(answer: requests.Response) -> Answer:
+        body = answer.json()
+        return json_answer(body | {"watches": body["watches"][::-1]})
+
+    with passing_on(bundle, backwards) as old:
+        findings = compare_http(old, bundle, cases, values)
+    assert "body.watches.0.class_nbr" in {one.what for group in findings.groups for one in group.members}
+    assert not findings.good
+
+
+def test_a_watch_that_was_added_is_removed_again(site: Site, bundle: str, workers: str, values: dict[str, str]) -> None:
+    cases = [case for case in CASES if case.name == "watches-add"]
+    before = site.world.one("select count(*) from class_watches")
+    assert compare_http(workers, bundle, cases, values, allow_writes=True).count == 0
+    assert site.world.one("select count(*) from class_watches") == before
+
+    def keeping(answer: requests.Response) -> Answer:
+        return json_answer({"error": "no"}, 500) if answer.request.method == "DELETE" else passed(answer)
+
+    with passing_on(bundle, keeping) as new:
+        findings = compare_http(workers, new, cases, values, allow_writes=True)
+    assert "undo.status" in {one.what for group in findings.groups for one in group.members}
+    assert "watches-add: what it added on the new side could not be taken back." in findings.notes
 
 
 def test_only_a_post_unsubscribes_when_that_defect_is_off(site: Site) -> None:
@@ -119,38 +179,116 @@ def test_only_a_post_unsubscribes_when_that_defect_is_off(site: Site) -> None:
         assert site.world.one(muted, user) is False
 
 
-def test_an_unregistered_difference_fails(workers: str, bundle: str, values: dict[str, str]) -> None:
-    findings = compare_http(workers, bundle, [Case("new-here", "GET", "/go/asu?term=2267&classNbr=12431")], values)
-    assert (findings.unexplained > 0, findings.good) == (True, False)
-
-
-def test_without_leave_nothing_is_written(site: Site, bundle: str, values: dict[str, str]) -> None:
-    findings = compare_http(bundle, bundle, CASES, values)
+def test_without_leave_nothing_is_written(site: Site, bundle: str, workers: str, values: dict[str, str]) -> None:
+    counted = "select count(*) from class_watches union all select count(unsubscribed_at) from user_profiles"
+    before = site.world.rows(counted)
+    findings = compare_http(workers, bundle, CASES, values)
+    assert site.world.rows(counted) == before
     assert site.world.one("select count(*) from pickmyclass.ticks") == 0
     assert site.world.one("select count(*) from pickmyclass.section_checks where observed_at is not null") == 0
-    assert "cron was left out: writes." in findings.notes
+    assert site.world.one("select count(*) from class_states") == 0
+    assert "cron was left out: writes, which takes --allow-writes." in findings.notes
 
 
-def test_no_secret_reaches_a_report(workers: str, bundle: str, values: dict[str, str]) -> None:
-    findings = compare_http(workers, bundle, CASES, values)
+def test_no_secret_reaches_a_report(workers: str, values: dict[str, str]) -> None:
+    """The old side puts whatever it was asked with into its answer."""
+
+    def echoing(request: Request) -> Answer:
+        return json_answer({**request.headers, **request.query, request.headers.get("authorization", "x"): 1}, 418)
+
+    with Server(echoing) as echo:
+        findings = compare_http(echo.url, workers, CASES, values, allow_writes=True)
+    assert findings.unexplained > len(CASES)
     told = render([findings]) + json.dumps(findings.as_json())
-    assert not [secret for secret in (SECRET, values["USER_TOKEN"]) if secret in told]
+    secrets = [values[name] for name in ("CRON_SECRET", "USER_TOKEN", "UNSUBSCRIBE_TOKEN")]
+    assert not [secret for secret in secrets if secret in told or secret[:60] in told]
+    assert "***" in told
 
 
 def test_a_case_whose_values_are_not_set_is_left_out_by_name(bundle: str) -> None:
     findings = compare_http(bundle, bundle, CASES, {})
     assert "watches was left out: needs COMPARE_USER_TOKEN." in findings.notes
+    assert [
+        note for note in findings.notes if note.startswith("Compared ") and note.endswith(f" of {len(CASES)} cases.")
+    ]
 
 
-def test_a_file_that_holds_no_cases_is_refused(tmp_path: Path) -> None:
+def run(*words: str, **environ: str) -> tuple[int, str]:
+    """Exit code and output of the command; nothing of the caller's environment gets in."""
+    clean = {name: None for name in os.environ if name.startswith("COMPARE_")}
+    told = CliRunner().invoke(compare, ["http", *words], env={**clean, **environ, "COLUMNS": "200"})
+    assert told.exception is None or isinstance(told.exception, SystemExit), told.exception
+    return told.exit_code, told.output
+
+
+def test_by_command_the_exit_code_tells_what_was_found(bundle: str, workers: str, tmp_path: Path) -> None:
+    code, told = run("--old", bundle, "--new", bundle)
+    assert (code, "No difference." in told) == (0, True)
     file = tmp_path / "cases.json"
-    file.write_text('[{"name": "a", "paht": "/"}]')
-    with pytest.raises(CaseError, match="case 1"):
-        read_cases(file)
+    file.write_text('[{"name": "tick", "method": "GET", "path": "/api/nothing-here/${WORD}"}]')
+    code, told = run("--old", workers, "--new", bundle, "--cases", str(file))
+    assert (code, "No difference." in told) == (2, False)
+    assert "tick was left out: needs COMPARE_WORD." in told
+    assert "Nothing was compared." in told
+    with Server(lambda _: json_answer({"error": "hello hunter2"}, 500)) as broken:
+        words = ("--old", broken.url, "--new", bundle, "--cases", str(file), "--json", str(tmp_path / "report.json"))
+        code, told = run(*words, COMPARE_WORD="hunter2")
+    assert (code, "Not explained: 2." in told, "hunter2" in told) == (1, True, False)
+    assert json.loads((tmp_path / "report.json").read_text())[0]["unexplained"] == 2
 
 
-def test_by_command_the_exit_code_tells_and_a_side_that_is_not_there_is_named_without_its_address(bundle: str) -> None:
-    told = CliRunner().invoke(compare, ["http", "--old", bundle, "--new", bundle])
-    assert (told.exit_code, "No difference." in told.output) == (0, True)
-    told = CliRunner().invoke(compare, ["http", "--old", "http://user:hunter2@127.0.0.1:1", "--new", bundle])
-    assert (told.exit_code, "hunter2" in told.output) == (2, False)
+def test_by_command_a_file_that_holds_no_cases_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "cases.json"
+    for content, words in (("[]", "holds no case"), ('[{"name": "a", "method": 5, "path": "/"}]', "case 1, method")):
+        file.write_text(content)
+        code, told = run("--old", "http://127.0.0.1:1", "--new", "http://127.0.0.1:1", "--cases", str(file))
+        assert (code, words in told.replace("\n", " ")) == (2, True)
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["127.0.0.1:1", "ftp://127.0.0.1", "http://", "http://a:b:c", "http://user:hunter2@127.0.0.1:1", "http://a?b"],
+)
+def test_by_command_a_bad_address_is_refused_by_option_and_not_repeated(bundle: str, address: str) -> None:
+    for option, other in (("--old", "--new"), ("--new", "--old")):
+        code, told = run(option, address, other, bundle)
+        assert (code, f"'{option}'" in told, address in told, "hunter2" in told) == (2, True, False, False)
+
+
+def test_by_command_a_side_that_is_not_there_is_named(bundle: str) -> None:
+    for option, other, name in (("--old", "--new", "old"), ("--new", "--old", "new")):
+        code, told = run(option, "http://127.0.0.1:1", other, bundle)
+        assert (code, told) == (2, f"The {name} side cannot be reached (ConnectionError).\n")
+
+
+def user_of(user_token: str) -> str:
+    return str(jwt.decode(user_token, options={"verify_signature": False})["sub"])
+
+
+def passed(answer: requests.Response) -> Answer:
+    return Answer(answer.status_code, answer.content, answer.headers["content-type"])
+
+
+@contextmanager
+def passing_on(url: str, change: Callable[[requests.Response], Answer]) -> Iterator[str]:
+    """A side that asks another and changes what it says."""
+
+    def handler(request: Request) -> Answer:
+        address = f"{url}{request.path}?{urlencode(request.query)}"
+        kept = {name: request.headers[name] for name in ("authorization", "content-type") if name in request.headers}
+        return change(requests.request(request.method, address, headers=kept, data=request.body, timeout=10))
+
+    with Server(handler) as server:
+        yield server.url
+
+
+@contextmanager
+def mistaken(url: str, mine: str, theirs: str) -> Iterator[str]:
+    """A side that takes one student for another."""
+
+    def handler(request: Request) -> Answer:
+        bearer = request.headers["authorization"].replace(mine, theirs)
+        return passed(requests.get(url + request.path, headers={"Authorization": bearer}, timeout=10))
+
+    with Server(handler) as server:
+        yield server.url

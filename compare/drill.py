@@ -194,9 +194,7 @@ class Drill:
             self._parts.cron_new()
             self._until("our commit", lambda: self._waits("pmc_commit_check"))
             switching = pool.submit(self.give_to, owner, class_nbr)
-            self._until(
-                "the switch", lambda: self._parts.one(_WAITING, "pmc_switch_ownership") == 1 or switching.done()
-            )
+            self._until("the switch", lambda: self._waits("pmc_switch_ownership") or switching.done())
             if switching.done():
                 raise DrillError(f"the switch of {class_nbr} did not wait for the commit on its way")
             locker.rollback()
@@ -261,7 +259,7 @@ class Drill:
 
     def _waits(self, words: str) -> bool:
         """Whether a statement with these words waits for a lock."""
-        return self._parts.one(_WAITING, words) > 0
+        return bool(self._parts.one(_WAITING, words))
 
     def _until(self, what: str, done: Callable[[], bool]) -> None:
         deadline = time.monotonic() + _PATIENCE

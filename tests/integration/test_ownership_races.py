@@ -196,6 +196,18 @@ def test_the_old_side_is_told_of_its_sections_until_the_switch_is_done_and_never
     assert move.old.sections() == []
 
 
+def test_our_tick_is_given_a_section_only_while_it_is_ours(move: Move) -> None:
+    def due() -> list[str]:
+        page = move.database.call("pmc_due_sections", p_group="all", p_now=move.now())
+        return [section["class_nbr"] for section in page["sections"]]
+
+    assert due() == []
+    move.give_to("server", THIS)
+    assert due() == [SECTION.class_nbr]
+    move.give_to("workers", THIS)
+    assert due() == []
+
+
 # Who tells whom ---------------------------------------------------------------------------------------------------
 
 

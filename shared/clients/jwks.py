@@ -11,6 +11,8 @@ from typing import Any
 
 import requests
 
+from shared.clients.deadline import Deadline, bounded_session, read_body
+
 log = logging.getLogger(__name__)
 
 LIFETIME = 600.0
@@ -57,11 +59,13 @@ class SigningKeys:
             log.warning("signing keys cannot be fetched", extra={"error": type(error).__name__})
 
     def _fetch(self) -> dict[str, dict[str, Any]]:
-        with requests.get(self._url, timeout=self._timeout, allow_redirects=False, stream=True) as response:
+        with (
+            bounded_session() as session,
+            Deadline(self._timeout),
+            session.get(self._url, timeout=self._timeout, allow_redirects=False, stream=True) as response,
+        ):
             if response.status_code != 200:
                 raise ValueError("not the keys")
-            body = response.raw.read(MAX_BYTES + 1, decode_content=True)
-        if len(body) > MAX_BYTES:
-            raise ValueError("too much to be keys")
+            body = read_body(response, MAX_BYTES)
         keys = json.loads(body)["keys"][:MAX_KEYS]
         return {key["kid"]: key for key in keys if isinstance(key.get("kid"), str)}

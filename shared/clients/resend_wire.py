@@ -6,7 +6,6 @@ Imported only when the first email is sent: the library costs about 11 MB.
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -14,8 +13,9 @@ from typing import Any
 
 import requests
 import resend
-from requests.adapters import HTTPAdapter
 from urllib3.exceptions import MaxRetryError, NewConnectionError
+
+from shared.clients.deadline import Deadline, TooLongError, bounded_session, read_body
 
 CONNECT_SECONDS = 5.0
 MAX_ANSWER_BYTES = 1024 * 1024
@@ -61,20 +61,26 @@ class Wire(resend.HTTPClient):
     ) -> tuple[bytes, int, Mapping[str, str]]:
         """Send the current exchange's bytes and read the answer, bounded in size and time."""
         exchange = current.get()
-        deadline = time.monotonic() + exchange.seconds
         try:
-            with self._session().request(
-                method,
-                url,
-                data=exchange.body,
-                headers={**headers, "Content-Type": "application/json"},
-                timeout=(min(CONNECT_SECONDS, exchange.seconds), exchange.seconds),
-                allow_redirects=False,
-                stream=True,
-            ) as response:
+            with (
+                Deadline(exchange.seconds),
+                self._session().request(
+                    method,
+                    url,
+                    data=exchange.body,
+                    headers={**headers, "Content-Type": "application/json"},
+                    timeout=(min(CONNECT_SECONDS, exchange.seconds), exchange.seconds),
+                    allow_redirects=False,
+                    stream=True,
+                ) as response,
+            ):
                 exchange.status = response.status_code
                 exchange.headers = {name.lower(): value for name, value in response.headers.items()}
-                return _read(response, deadline), response.status_code, exchange.headers
+                if 300 <= response.status_code < 400:
+                    raise _WireError("the answer was a redirect")
+                return read_body(response, MAX_ANSWER_BYTES), response.status_code, exchange.headers
+        except TooLongError:
+            exchange.failure = "the answer was too long"
         except requests.Timeout:
             exchange.failure = f"no answer within {exchange.seconds:g} s"
         except requests.RequestException as error:
@@ -87,25 +93,8 @@ class Wire(resend.HTTPClient):
     def _session(self) -> requests.Session:
         session: requests.Session | None = getattr(self._local, "session", None)
         if session is None:
-            session = self._local.session = requests.Session()
-            session.trust_env = False  # no proxies or netrc from the environment: settings are the only source
-            for scheme in ("http://", "https://"):
-                session.mount(scheme, HTTPAdapter(pool_connections=1, pool_maxsize=1))
+            session = self._local.session = bounded_session()
         return session
-
-
-def _read(response: requests.Response, deadline: float) -> bytes:
-    """The body, at most a megabyte and until `deadline`: a slow drip must not hold the mailer for ever."""
-    if 300 <= response.status_code < 400:
-        raise _WireError("the answer was a redirect")
-    chunks = bytearray()
-    for chunk in response.iter_content(16 * 1024):
-        chunks += chunk
-        if len(chunks) > MAX_ANSWER_BYTES:
-            raise _WireError("the answer was too long")
-        if time.monotonic() > deadline:
-            raise _WireError("the answer did not end in time")
-    return bytes(chunks)
 
 
 def _never_connected(error: requests.RequestException) -> bool:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import re
 import threading
-import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -17,8 +16,8 @@ from typing import Annotated, Any
 
 import requests
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
-from requests.adapters import HTTPAdapter
 
+from shared.clients.deadline import Deadline, TooLongError, bounded_session, read_body
 from shared.core.sections import Facts, Section
 
 MAX_ANSWER_BYTES = 256 * 1024
@@ -118,48 +117,43 @@ class _Data(BaseModel):
 class Scraper:
     """Asks the scraper service; safe to share between threads.
 
-    `connections` bounds the kept connections; a session is kept per thread, because `requests` does not promise
-    that one may be shared.
+    A session is kept per thread, because `requests` does not promise that one may be shared.
     """
 
-    def __init__(self, url: str, token: str, *, connections: int = 8) -> None:
+    def __init__(self, url: str, token: str) -> None:
         self._url = f"{url}/scrape"
         self._headers = {"Authorization": f"Bearer {token}", "Accept": "application/json"}
-        self._connections = connections
         self._local = threading.local()
 
     def look_up(self, section: Section, timeout: float) -> Answer:
         """What the source says of `section` within `timeout` seconds in all. Never raises for what came back."""
-        deadline = time.monotonic() + timeout
         try:
-            with self._session().post(
-                self._url,
-                json={"sectionNumber": section.class_nbr, "term": section.term},
-                headers=self._headers,
-                timeout=(min(10.0, timeout), timeout),
-                allow_redirects=False,
-                stream=True,
-            ) as response:
+            with (
+                Deadline(timeout),
+                self._session().post(
+                    self._url,
+                    json={"sectionNumber": section.class_nbr, "term": section.term},
+                    headers=self._headers,
+                    timeout=(min(10.0, timeout), timeout),
+                    allow_redirects=False,
+                    stream=True,
+                ) as response,
+            ):
                 if response.status_code == 429:
                     return Throttled(_retry_after(response.headers.get("Retry-After")))
-                return classify(response.status_code, _read(response, deadline))
+                return classify(response.status_code, read_body(response, MAX_ANSWER_BYTES))
+        except TooLongError:
+            return Broken("scraper sent too much")
         except requests.Timeout:
             return Broken(f"scraper did not answer within {timeout:g} s")
-        except (requests.RequestException, _BadAnswerError) as error:
-            return Broken(str(error) if isinstance(error, _BadAnswerError) else "scraper cannot be reached")
+        except requests.RequestException:
+            return Broken("scraper cannot be reached")
 
     def _session(self) -> requests.Session:
         session: requests.Session | None = getattr(self._local, "session", None)
         if session is None:
-            session = self._local.session = requests.Session()
-            session.trust_env = False  # no proxies or netrc from the environment: settings are the only source
-            session.mount("http://", HTTPAdapter(pool_connections=1, pool_maxsize=1))
-            session.mount("https://", HTTPAdapter(pool_connections=1, pool_maxsize=1))
+            session = self._local.session = bounded_session()
         return session
-
-
-class _BadAnswerError(Exception):
-    """The answer could not be read to its end within its bounds."""
 
 
 def classify(status: int, body: bytes) -> Answer:
@@ -191,18 +185,6 @@ def _parse(body: bytes) -> dict[str, Any] | None:
     except (ValueError, RecursionError):
         return None
     return answer if isinstance(answer, dict) else None
-
-
-def _read(response: requests.Response, deadline: float) -> bytes:
-    """The body, at most `MAX_ANSWER_BYTES` and until `deadline`: a slow drip must not hold a worker for ever."""
-    chunks = bytearray()
-    for chunk in response.iter_content(16 * 1024):
-        chunks += chunk
-        if len(chunks) > MAX_ANSWER_BYTES:
-            raise _BadAnswerError("scraper sent too much")
-        if time.monotonic() > deadline:
-            raise _BadAnswerError("scraper did not finish its answer in time")
-    return bytes(chunks)
 
 
 def _retry_after(value: str | None) -> float:

@@ -8,6 +8,7 @@ from typing import Any
 
 import requests
 
+from shared.clients.deadline import Deadline, bounded_session
 from shared.ops.findings import Finding, fine, note, problem
 from shared.wiring import Wiring
 
@@ -78,10 +79,10 @@ def _domain(told: dict[str, Any], sender: str) -> Finding:
 def _ask(method: str, url: str, token: str, body: dict[str, str] | None) -> requests.Response | str:
     """The answer, or in words that there is none (no address in them)."""
     headers = {"Authorization": f"Bearer {token}", "Accept": "application/json", "User-Agent": "pickmyclass"}
-    with requests.Session() as session:
-        session.trust_env = False  # no proxies or netrc from the environment: settings are the only source
+    with bounded_session() as session:
         try:
-            return session.request(method, url, json=body, headers=headers, timeout=_TIMEOUT, allow_redirects=False)
+            with Deadline(sum(_TIMEOUT)):
+                return session.request(method, url, json=body, headers=headers, timeout=_TIMEOUT, allow_redirects=False)
         except requests.Timeout:
             return "does not answer in time"
         except requests.RequestException as error:

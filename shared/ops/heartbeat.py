@@ -18,6 +18,8 @@ from dataclasses import dataclass
 
 import requests
 
+from shared.clients.deadline import Deadline, bounded_session
+
 log = logging.getLogger(__name__)
 
 CONNECT_SECONDS, ANSWER_SECONDS = 3.0, 5.0
@@ -71,8 +73,7 @@ class Heartbeat:
             log.warning("heartbeat: the service is too slow; a ping is dropped")
 
     def _send_all(self) -> None:
-        with requests.Session() as session:
-            session.trust_env = False  # no proxies or netrc from the environment: settings are the only source
+        with bounded_session() as session:
             while True:
                 ping = self._pings.get()
                 try:
@@ -82,13 +83,16 @@ class Heartbeat:
 
     def _send(self, session: requests.Session, ping: _Ping) -> None:
         try:
-            with session.post(
-                f"{self._url}{ping.path}",
-                data=ping.body.encode(),
-                timeout=(CONNECT_SECONDS, ANSWER_SECONDS),
-                allow_redirects=False,
-                stream=True,  # the answer's body is nobody's business
-            ) as answer:
+            with (
+                Deadline(CONNECT_SECONDS + ANSWER_SECONDS),
+                session.post(
+                    f"{self._url}{ping.path}",
+                    data=ping.body.encode(),
+                    timeout=(CONNECT_SECONDS, ANSWER_SECONDS),
+                    allow_redirects=False,
+                    stream=True,  # the answer's body is nobody's business
+                ) as answer,
+            ):
                 if answer.status_code >= 400:
                     log.warning("heartbeat refused", extra={"status": answer.status_code})
         except requests.RequestException as error:

@@ -9,11 +9,16 @@ from typing import Any
 import psycopg
 import pytest
 from click.testing import CliRunner
+from rich.console import Console
 
 from compare.command import compare
+from compare.findings import Difference
+from compare.report import render, show
+from compare.session import Session
 from compare.shadow import Shadow, in_share
 from compare.shadow_copy import CopyError
-from compare.shadow_report import report_shadow
+from compare.shadow_evidence import Told
+from compare.shadow_report import pair, report_shadow
 from local.postgres import EmbeddedPostgres
 from shared.clients.scraper import Answer, Found
 from shared.core.sections import Section
@@ -51,6 +56,7 @@ class Town:
         self.server, self.stub = server, Stub()
         self.url = server.create_database("shadow_old", template=template)
         self.watches: dict[Section, str] = {}
+        self.broken = 0
         with psycopg.connect(self.url, autocommit=True) as session:
             world = World(session)
             for section in (AGREED, EXPIRED, EXTRA, MISSED, BRIEF):
@@ -64,7 +70,14 @@ class Town:
     def shadow(self, *, share: int = 100, per_minute: int = 60) -> Shadow:
         """A shadow that begins now."""
         stub = self.stub
-        return Shadow(lambda: self.old, lambda: self.copy, self.database, stub, stub, stub.wait, share, per_minute)
+        return Shadow(self.reading, lambda: self.copy, self.database, stub, stub, stub.wait, share, per_minute)
+
+    def reading(self) -> psycopg.Connection[Any]:
+        """The old side's session, or as many failures as wanted."""
+        if self.broken:
+            self.broken -= 1
+            raise psycopg.OperationalError
+        return self.old
 
     def old_tells(self, section: Section, at: datetime) -> None:
         """The old side writes down that it told the watcher."""
@@ -190,6 +203,66 @@ def test_look_ups_keep_their_distance_and_what_has_no_room_is_told(town: Town) -
     shadow.step()
     assert len(town.stub.asked) == 2
     assert any("had no room" in note for note in report_shadow(shadow).notes)
+
+
+def test_a_row_that_goes_on_to_differ_is_told_and_one_that_differs_once_is_counted(town: Town) -> None:
+    shadow, start = town.shadow(), town.stub.now
+    for number in range(4):
+        town.stub.now = start + timedelta(hours=number)
+        shadow.step()
+        at = start + timedelta(hours=number, minutes=5)
+        town.old_sees(AGREED, at, 3)  # again and again, while we see a full section
+        town.old_sees(EXTRA, at, 3 if number == 1 else 0)
+        town.stub.now = at + minutes(1)
+        shadow.step()
+    found = report_shadow(shadow).as_json()
+    told = {(one["where"], one["what"]) for group in found["groups"] for one in group["differences"]}
+    assert told == {(AGREED.key.replace(":", " "), "state differs (seats_available)")}
+    figures = {figure["what"]: figure["old"] for figure in found["figures"]}
+    assert (figures["Rows held against ours: alike"], figures["Rows that changed between two looks"]) == ("2", "1")
+
+
+def test_a_run_that_checked_nothing_is_not_good_and_says_so(town: Town, capsys: pytest.CaptureFixture[str]) -> None:
+    findings = report_shadow(town.shadow())
+    assert not findings.good
+    show(Console(), findings)
+    assert "Nothing was compared." in capsys.readouterr().out
+    assert "Nothing was compared" in render([findings])
+
+
+def test_what_nothing_explains_is_said_on_the_terminal(town: Town, capsys: pytest.CaptureFixture[str]) -> None:
+    findings = report_shadow(town.shadow())
+    findings.add([Difference("here", "2026-04-01 10:00", "what", "one", "other", None)])
+    show(Console(), findings)
+    assert "Not explained: 1." in capsys.readouterr().out
+
+
+def test_a_database_that_does_not_answer_for_a_while_costs_that_while(town: Town) -> None:
+    shadow = town.shadow()
+    town.broken = 2
+    for _ in range(3):
+        town.stub.now += minutes(1)
+        shadow.step()
+    assert (shadow.stumbles, shadow.checks) == (2, len(town.watches) - 1)
+    assert any("did not answer 2 times" in note for note in report_shadow(shadow).notes)
+
+
+def test_the_session_of_the_old_side_cannot_write_and_is_opened_again(town: Town) -> None:
+    session = Session(town.url, read_only=True)
+    with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
+        session().execute("delete from class_watches")
+    session().close()
+    assert session().execute("select 1").fetchone() == (1,)
+    session.close()
+
+
+def test_the_same_email_is_paired_with_the_nearest_at_most_a_round_apart() -> None:
+    start = datetime(2026, 4, 1, 10, tzinfo=UTC)
+    ours, near, far, late = (
+        Told("watch", "seat_available", start + minutes(number), ("2267", "12430")) for number in (70, 65, 15, 200)
+    )
+    assert pair([ours], [near, far]) == ([(ours, near)], [], [far])
+    assert pair([ours], [late]) == ([], [ours], [late])
 
 
 def test_without_its_settings_or_on_the_old_database_itself_it_does_not_start(

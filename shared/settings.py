@@ -127,7 +127,9 @@ class Settings(BaseModel):
     redis_prefix: Annotated[str, AfterValidator(values.prefix)] = Field(
         "pickmyclass:", description="Prefix of every Redis key."
     )
-    host: str = Field("127.0.0.1", min_length=1, description="Address the functions listen on.")
+    host: Annotated[str, AfterValidator(values.bind_address)] = Field(
+        "127.0.0.1", description="Address the functions listen on."
+    )
     port: int = Field(8080, ge=1, le=65535, description="Port the functions listen on.")
     heartbeat_url: HttpUrl | None = Field(None, description="A dead-man service, pinged around every tick.")
     alert_email: Annotated[str, AfterValidator(values.sender)] | None = Field(

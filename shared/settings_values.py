@@ -3,6 +3,7 @@ remedy, which never repeats the value: it may be a secret."""
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
@@ -40,6 +41,18 @@ def postgres_url(value: str) -> str:
     """A connection string of Postgres."""
     if not re.fullmatch(r"postgres(ql)?://\S+", value):
         raise ValueError("must start with postgresql://")
+    if "," not in urlsplit(value).netloc and not _has_address(value):  # several hosts are the library's to read
+        raise ValueError("must be like postgresql://user:password@host:5432/name, with a number for the port")
+    return value
+
+
+def bind_address(value: str) -> str:
+    """What the functions listen on: an IP address, or a host name."""
+    try:
+        ipaddress.ip_address(value)
+    except ValueError:
+        if not re.fullmatch(r"(?=.*[A-Za-z])[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?", value):
+            raise ValueError("must be an IP address or a host name, like 127.0.0.1") from None
     return value
 
 

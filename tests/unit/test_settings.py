@@ -87,6 +87,11 @@ def test_all_wrong_values_are_reported_together_and_none_is_repeated() -> None:
         ("REDIS_URL", "rediss://:secret@localhost:70000/0"),
         ("SCRAPER_URL", "https://scraper.example:many"),
         ("SCRAPER_URL", "https://:8080"),
+        ("DATABASE_URL", "postgresql://user:secret@localhost:many/name"),
+        ("DATABASE_URL", "postgresql://user:secret@localhost:0/name"),
+        ("HOST", "127.0.0.1:8080"),
+        ("HOST", "http://localhost"),
+        ("HOST", "300.1.1.1"),
     ],
 )
 def test_an_address_that_nobody_can_connect_to_is_refused(name: str, value: str) -> None:
@@ -100,6 +105,23 @@ def test_an_address_that_nobody_can_connect_to_is_refused(name: str, value: str)
 )
 def test_every_form_of_a_redis_address_is_accepted(url: str) -> None:
     assert load({**GOOD, "REDIS_URL": url}, None).redis_url == url
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", "::1", "localhost", "box-1.example"])
+def test_every_address_to_listen_on_is_accepted(host: str) -> None:
+    assert load({**GOOD, "HOST": host}, None).host == host
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://u:p@db.example:5432/name?sslmode=require",
+        "postgres://u@/name?host=%2Frun%2Fpg&port=5432",
+        "postgresql://u:p@one.example:5432,two.example:5433/name",
+    ],
+)
+def test_every_form_of_a_postgres_address_is_accepted(url: str) -> None:
+    assert load({**GOOD, "DATABASE_URL": url}, None).database_url == url
 
 
 def test_what_is_missing_is_reported_together_with_what_is_wrong() -> None:

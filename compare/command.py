@@ -111,8 +111,8 @@ def http(
             f"{error}\nNothing was compared. Set what is needed, or allow writes.", style="red", highlight=False
         )
         sys.exit(2)
-    report.show(console, findings)
     report.write([findings], page=page, data=data)
+    report.show(console, findings)
     sys.exit(0 if findings.good else 1)
 
 

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-import threading
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from http.cookiejar import DefaultCookiePolicy
 from itertools import islice
-from queue import Empty, SimpleQueue
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote, urlsplit
@@ -20,10 +18,10 @@ from urllib3.exceptions import HTTPError, MaxRetryError
 
 from compare.case_file import HEADERS, VOLATILE, Case, covers
 from compare.http_expected import Shape
+from shared.clients.deadline import Deadline, TooLongError, bounded_session, read_body
 
 MOST_BYTES = 1_000_000
 MOST_FIELDS = 20_000
-_CHUNK = 16 * 1024
 _FIELD = re.compile(r"\{([a-z_.]+)\}")
 _TYPES = {str: "a text", int: "a whole number", float: "a number", bool: "true or false", type(None): "null"}
 
@@ -102,22 +100,30 @@ class Side:
         return Answer(kept, seconds, left=left)
 
     def _exchange(self, method: str, path: str, headers: Mapping[str, str], body: Any) -> _Reply:
-        """One request and its whole answer, within the time.
-
-        It runs in a thread that is left behind when the time is up: a side that sends a byte now and then never
-        meets the timeout of a socket.
-        """
-        outcome: SimpleQueue[_Reply | _NoAnswer] = SimpleQueue()
-        request = (self._session, method, self._base + path, headers, body, self._seconds)
-        threading.Thread(target=lambda: outcome.put(_send(*request)), daemon=True).start()
+        """One request and its whole answer, within the bounds."""
         try:
-            got = outcome.get(timeout=self._seconds)
-        except Empty:
-            self._session = _session()  # the other one is still in use
+            with (
+                Deadline(self._seconds),
+                self._session.request(
+                    method,
+                    self._base + path,
+                    headers={"Accept": "application/json", **headers},
+                    json=body,
+                    timeout=self._seconds,
+                    allow_redirects=False,
+                    stream=True,
+                ) as answer,
+            ):
+                return _Reply(answer.status_code, answer.headers, read_body(answer, MOST_BYTES))
+        except TooLongError:
+            raise _NoAnswer(f"larger than {MOST_BYTES:,} bytes") from None
+        except requests.ConnectionError as error:
+            nobody = isinstance(next(iter(error.args), None), MaxRetryError)  # others were there, and hung up
+            raise _NoAnswer(type(error).__name__, unreachable=nobody) from None
+        except requests.Timeout:
             raise _NoAnswer(f"not finished within {self._seconds:g} s") from None
-        if isinstance(got, _NoAnswer):
-            raise got
-        return got
+        except (requests.RequestException, HTTPError, OSError, ValueError) as error:
+            raise _NoAnswer(type(error).__name__) from None  # the message may hold what was sent
 
     def _fields(self, case: Case, reply: _Reply) -> tuple[dict[str, Any], Any]:
         """Status, headers and body as fields, and the body."""
@@ -164,37 +170,10 @@ class Side:
 
 
 def _session() -> requests.Session:
-    """A session that takes nothing from the environment and keeps no cookie from one case to the next."""
-    session = requests.Session()
-    session.trust_env = False
+    """A session that keeps no cookie from one case to the next."""
+    session = bounded_session()
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
     return session
-
-
-def _send(
-    session: requests.Session, method: str, url: str, headers: Mapping[str, str], body: Any, seconds: float
-) -> _Reply | _NoAnswer:
-    try:
-        with session.request(
-            method,
-            url,
-            headers={"Accept": "application/json", **headers},
-            json=body,
-            timeout=seconds,
-            allow_redirects=False,
-            stream=True,
-        ) as answer:
-            content = bytearray()
-            for chunk in answer.iter_content(_CHUNK):
-                content += chunk
-                if len(content) > MOST_BYTES:
-                    return _NoAnswer(f"larger than {MOST_BYTES:,} bytes")
-            return _Reply(answer.status_code, answer.headers, bytes(content))
-    except requests.ConnectionError as error:
-        nobody = isinstance(next(iter(error.args), None), MaxRetryError)  # others were there, and hung up
-        return _NoAnswer(type(error).__name__, unreachable=nobody)
-    except (requests.RequestException, HTTPError, OSError, ValueError) as error:
-        return _NoAnswer(type(error).__name__)  # the message may hold what was sent
 
 
 def _parse(reply: _Reply) -> Any:

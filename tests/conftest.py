@@ -9,6 +9,7 @@ import pytest
 
 pytest_plugins = [
     "tests.support.mail",
+    "tests.support.move",
     "tests.support.ops",
     "tests.support.postgres",
     "tests.support.stage",

@@ -5,7 +5,8 @@
 -- and that no later check has confirmed. Returns the sections whose mail was held by this call, so that they
 -- are queued once more; a section held before is not named again.
 -- Rows that another mailer has leased are left to its own freeze, which asks again. Those of sections that went to
--- the workers are not held: no later check of ours would free them. The lock makes a switch wait for this answer.
+-- the workers are not held: no later check of ours would free them. So a switch must wait for this answer; where one
+-- is under way already nobody waits for it here, with rows locked that others may need: the mailer comes again.
 create or replace function pickmyclass.hold_mass_events(p_ids bigint[], p_worker text, p_now timestamptz) returns jsonb
 language plpgsql set search_path = '' as $$
 declare
@@ -18,7 +19,9 @@ begin
         where o.id = any (p_ids) and o.notification_type = 'seat_available' and not o.held and not o.confirmed
     loop
         continue when not pickmyclass.is_mass_event(v_slot);
-        perform pickmyclass.hold_ownership();
+        if not pg_try_advisory_xact_lock_shared(hashtextextended('pickmyclass:ownership', 0)) then
+            raise exception using errcode = '55P03', message = 'a switch of ownership is under way; try again';
+        end if;
         with doubtful as (
             select o.id, o.term, o.class_nbr from pickmyclass.outbox o
             where o.status = 'pending' and not o.held and not o.confirmed
@@ -76,13 +79,13 @@ begin
     if p_owner is null or p_owner not in ('workers', 'server') then
         raise exception using errcode = '22023', message = 'the owner must be workers or server';
     end if;
+    perform pg_advisory_xact_lock(hashtextextended('pickmyclass:ownership', 0));
     if p_owner = 'workers' and exists (
         select from pg_catalog.pg_constraint c
         where c.conrelid = 'public.class_states'::regclass and c.conname = 'class_states_term_class_nbr_key') then
         raise exception using errcode = '55000',
             message = 'states are kept per term since migrate --post-cutover: the workers can no longer write them';
     end if;
-    perform pg_advisory_xact_lock(hashtextextended('pickmyclass:ownership', 0));
     v_coming := pickmyclass.sections_of(case p_owner when 'server' then 'workers' else 'server' end);
     if p_sections is not null then
         select coalesce(jsonb_agg(distinct jsonb_build_object('term', w.term, 'class_nbr', w.class_nbr)), '[]')
@@ -113,6 +116,92 @@ begin
         'owed', (select count(*) from jsonb_to_recordset(v_coming) as w (term text, class_nbr text)
                  join pickmyclass.outbox o on o.term = w.term and o.class_nbr = w.class_nbr
                  where o.status in ('pending', 'sending')));
+end $$;
+
+-- Claims that stand although what they tell of is not so: the old side told late, of what it had seen before a switch,
+-- while we knew that the seats were gone again or that nobody was named. They would keep the next time from being told.
+create function pickmyclass.release_outlived(p_known pickmyclass.section_checks) returns void
+language sql volatile set search_path = '' as $$
+    delete from public.notifications_sent n using public.class_watches w
+    where w.term = p_known.term and w.class_nbr = p_known.class_nbr and n.class_watch_id = w.id
+      and n.sent_at < p_known.observed_at
+      and (n.notification_type = 'seat_available' and p_known.seats_available = 0
+           or n.notification_type = 'instructor_assigned'
+              and lower(btrim(coalesce(p_known.instructor_name, ''))) in ('', 'staff'))
+$$;
+
+-- pmc_commit_check: accepts what a check saw, in one transaction.
+--   1. Not ours (any more): nothing is written.
+--   2. The baseline's row is locked: checks of one section take turns.
+--   3. An observation that began before the one we have is discarded; something newer is known (O41).
+--   4. Made against another version of the facts: the fresh ones go back, the caller detects again on them.
+--   5. Baseline, projection, events, claims and owed mail are written; the attempt has ended; strikes are cleared.
+--   6. Mail that the mass-event guard held is confirmed by this later check (a full section drops it in step 5).
+--   7. Claims from before this look that it makes untrue are gone, whoever took them.
+-- An observation from the future (a wrong clock) counts as of now, or it would make every later one look old.
+-- The version changes only with the facts: a check that saw nothing new does not invalidate other checks on the way.
+create or replace function public.pmc_commit_check(p_check jsonb, p_now timestamptz default null) returns jsonb
+language plpgsql security definer set search_path = '' as $$
+declare
+    v_now constant timestamptz := coalesce(p_now, clock_timestamp());
+    v_slot constant timestamptz := (p_check ->> 'slot')::timestamptz;
+    v_observed_at constant timestamptz := least((p_check ->> 'observed_at')::timestamptz, v_now);
+    v_facts constant jsonb := p_check -> 'facts';
+    v_known pickmyclass.section_checks;
+    v_new pickmyclass.section_checks;
+    v_ids bigint[] := '{}';
+    v_queued int := 0;
+    v_leased int := 0;
+begin
+    if v_slot is null or p_check ->> 'observed_at' is null or jsonb_typeof(v_facts) is distinct from 'object' then
+        raise exception using errcode = '22023', message = 'a check needs slot, observed_at and facts';
+    end if;
+    perform pickmyclass.hold_ownership();
+    if pickmyclass.owner_of(p_check ->> 'term', p_check ->> 'class_nbr') <> 'server' then
+        return jsonb_build_object('result', 'not_owned');
+    end if;
+
+    v_known := pickmyclass.lock_section(p_check ->> 'term', p_check ->> 'class_nbr');
+    if v_observed_at < v_known.observed_at then
+        perform pickmyclass.end_attempt(v_known, v_slot, null);
+        return jsonb_build_object('result', 'superseded');
+    end if;
+    if v_known.version <> coalesce((p_check ->> 'version')::bigint, 0) then
+        return jsonb_build_object('result', 'conflict', 'version', v_known.version,
+                                  'observed_at', v_known.observed_at, 'facts', pickmyclass.facts_of(v_known));
+    end if;
+
+    if p_check -> 'events' <> '[]' then
+        select r.ids, r.queued, r.leased into v_ids, v_queued, v_leased
+        from pickmyclass.record_events(p_check, v_known, v_observed_at, v_now) r;
+    end if;
+
+    update pickmyclass.section_checks c set
+        subject = v_facts ->> 'subject', catalog_nbr = v_facts ->> 'catalog_nbr', title = v_facts ->> 'title',
+        instructor_name = v_facts ->> 'instructor_name',
+        seats_available = (v_facts ->> 'seats_available')::int,
+        seats_capacity = (v_facts ->> 'seats_capacity')::int,
+        non_reserved_seats = (v_facts ->> 'non_reserved_seats')::int,
+        location = v_facts ->> 'location', meeting_times = v_facts ->> 'meeting_times',
+        observed_at = v_observed_at, checked_at = greatest(c.checked_at, v_now),
+        version = c.version + (pickmyclass.facts_of(v_known) is distinct from v_facts)::int,
+        attempt_slot = greatest(c.attempt_slot, v_slot), last_attempt_at = clock_timestamp(), last_error = null,
+        committed_slot = greatest(c.committed_slot, v_slot),
+        was_full = case when c.committed_slot >= v_slot then c.was_full
+                        else coalesce((p_check ->> 'was_full')::boolean, false) end,
+        opened = case when c.committed_slot >= v_slot then c.opened
+                      else coalesce(p_check -> 'events' @> '[{"kind": "seat_available"}]', false) end,
+        not_found_strikes = 0, first_strike_at = null
+    where c.term = v_known.term and c.class_nbr = v_known.class_nbr
+    returning c.* into v_new;
+    perform pickmyclass.project_state(v_new);
+    update pickmyclass.outbox o set held = false, confirmed = true
+    where o.term = v_new.term and o.class_nbr = v_new.class_nbr and o.status = 'pending' and o.held;
+    perform pickmyclass.release_outlived(v_new);
+
+    return jsonb_build_object(
+        'result', 'committed', 'version', v_new.version, 'first_observation', v_known.observed_at is null,
+        'events', to_jsonb(v_ids), 'emails_queued', v_queued, 'leased', v_leased);
 end $$;
 
 select pickmyclass.lock_down();

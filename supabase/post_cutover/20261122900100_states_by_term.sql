@@ -6,6 +6,7 @@ begin
     if to_regclass('pickmyclass.ownership') is null then
         raise exception 'apply the ordinary migrations first';
     end if;
+    perform pg_advisory_xact_lock(hashtextextended('pickmyclass:ownership', 0));  -- a switch waits, or is waited for
     if exists (select from pickmyclass.ownership o where o.owner = 'workers') then
         raise exception 'workers still own sections; switch them to server first (./run.sh ops ownership server)';
     end if;

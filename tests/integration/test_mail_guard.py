@@ -6,10 +6,12 @@ import uuid
 from datetime import datetime, timedelta
 from typing import Any
 
+import psycopg
 import pytest
 
 from shared.core.sections import Section
 from shared.flows.mail import send_own_mail
+from shared.stores.database import DatabaseError
 from tests.support.mail import FACTS, SEEN_AT, SLOT, PostOffice
 
 FULL = FACTS | {"seats_available": 0}
@@ -272,3 +274,15 @@ def test_mail_of_sections_that_went_to_the_workers_before_it_was_sent_is_not_hel
     post_office.database.call("pmc_switch_ownership", p_owner="workers")
     assert post_office.send().accepted == 30
     assert post_office.rechecked == []
+
+
+def test_a_gather_that_meets_a_switch_under_way_waits_for_nobody_and_comes_again(
+    post_office: PostOffice, campus: Campus, postgres_url: str
+) -> None:
+    open_some(campus, 30)
+    with psycopg.connect(postgres_url) as operator:
+        operator.execute("select pmc_switch_ownership('workers')")
+        with pytest.raises(DatabaseError, match="try again"):
+            post_office.send()
+        operator.commit()
+    assert post_office.send().accepted == 30

@@ -12,7 +12,7 @@ from shared.ops.cli import ops
 from shared.stores.queue import Counts
 from tests.support.ops import Bundle
 from tests.support.stage import EVEN, Stage
-from tests.support.world import SECTION
+from tests.support.world import SECTION, facts, read, see
 
 WORDS = (EVEN.term, EVEN.class_nbr)
 
@@ -129,6 +129,21 @@ def test_ownership_is_shown_and_switched(well: Bundle) -> None:
     assert SECTION.class_nbr in run("ownership", "show").output
     assert value("ownership", "server", "--yes")["owner"] == "server"
     assert value("ownership", "show")["exceptions"] == []
+
+
+def test_a_switch_goes_by_the_clock_of_the_server_not_of_this_machine(well: Bundle) -> None:
+    database, world = well.parts.database, well.world
+    world.add_watch()
+    see(database, facts(3), world.one("select clock_timestamp()"))
+    value("ownership", "workers", "--yes")
+    world.old_upsert(SECTION, facts(0))
+    well.clock.at = world.one("select clock_timestamp() - interval '1 hour'")
+    assert value("ownership", "server", "--yes")["carried"] == 1
+    assert read(database).facts == facts(0)
+
+
+def test_a_section_that_nobody_watches_is_named_when_it_is_switched(well: Bundle) -> None:
+    assert "Nobody watches 1" in run("ownership", "workers", "9999", "00000").output
 
 
 def test_switching_everything_is_asked_for_first(well: Bundle) -> None:

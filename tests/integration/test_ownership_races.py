@@ -6,117 +6,19 @@ its scrape.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Any
+from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
-from compare.breaker import Breaker
-from compare.origin import Letter, Origin
-from compare.origin_store import Store
 from shared.core.sections import Observation
-from shared.stores.database import Database
-from tests.support.world import SECTION, World, check_json, facts, read, see
+from shared.stores.database import DatabaseError
+from shared.stores.migrations import POST_CUTOVER
+from tests.support.move import THIS, Move
+from tests.support.world import SECTION, check_json, facts, read, see
 
-EVERYTHING = None
-THIS = [{"term": SECTION.term, "class_nbr": SECTION.class_nbr}]
-
-
-@dataclass(slots=True)
-class OldSide:
-    """The Workers; `told` are the addresses that they mailed."""
-
-    store: Store
-    told: list[str] = field(default_factory=list)
-
-    def check(self, seats: int, meanwhile: Callable[[], object] = lambda: None, instructor: str = "Staff") -> None:
-        """One check that sees so many seats; `meanwhile` happens before its scraper answers."""
-
-        def scrape(_: object) -> tuple[int, bytes, int]:
-            data = facts(seats, instructor).as_json()
-            data["instructor"] = data.pop("instructor_name")
-            meanwhile()
-            return 200, json.dumps({"success": True, "data": data}).encode(), 0
-
-        Origin(self.store, Breaker(lambda: 0), scrape, self._send, lambda _: False).check(
-            (SECTION.term, SECTION.class_nbr)
-        )
-
-    def sections(self) -> list[tuple[str, str]]:
-        """What it is told to check."""
-        return self.store.sections_to_check("all")
-
-    def _send(self, letters: Any) -> bool:
-        sent: list[Letter] = list(letters)
-        self.told += [letter.recipient for letter in sent]
-        return True
-
-
-@dataclass(slots=True)
-class Move:
-    """Both sides on one section that two students watch, and the operator between them."""
-
-    database: Database
-    world: World
-    old: OldSide
-    watches: list[str]
-    emails: list[str]
-
-    def give_to(self, owner: str, sections: list[dict[str, str]] | None = EVERYTHING) -> dict[str, Any]:
-        """Switch."""
-        answer: dict[str, Any] = self.database.call("pmc_switch_ownership", p_owner=owner, p_sections=sections)
-        return answer
-
-    def see(self, seats: int, instructor: str = "Staff", **words: Any) -> dict[str, Any]:
-        """A check of ours, seen now."""
-        return see(self.database, facts(seats, instructor), self.now(), **words)
-
-    def now(self) -> datetime:
-        """The server's time."""
-        moment: datetime = self.world.one("select clock_timestamp()")
-        return moment
-
-    def let_a_day_pass(self) -> None:
-        """Every claim expires."""
-        self.world.postgres.execute("update notifications_sent set expires_at = now() - interval '1 hour'")
-
-    def told_by_us(self) -> list[str]:
-        """Who is owed an email by our side, oldest first."""
-        owed = "select u.email from pickmyclass.outbox o join auth.users u on u.id = o.user_id order by event_id, 1"
-        return [email for (email,) in self.world.rows(owed)]
-
-    def waits(self, words: str, work: Future[Any]) -> bool:
-        """Whether this work, a statement with these words, comes to wait for a lock before it is done."""
-        waiting = (
-            "select exists (select from pg_stat_activity where datname = current_database()"
-            " and wait_event_type = 'Lock' and strpos(query, %s) > 0 and pid <> pg_backend_pid())"
-        )
-        while not work.done():
-            if self.world.one(waiting, words):
-                return True
-            self.world.postgres.execute("select pg_sleep(0.01)")
-        return False
-
-
-@pytest.fixture
-def move(database: Database, postgres: psycopg.Connection[Any], postgres_url: str) -> Iterator[Move]:
-    """The section is full, both sides know it, and it belongs to the Workers."""
-    world, store = World(postgres), Store(postgres_url)
-    watches = [world.add_watch(), world.add_watch()]
-    emails = [email for (email,) in world.rows("select email from auth.users order by 1")]
-    move = Move(database, world, OldSide(store), watches, emails)
-    move.see(0)
-    move.give_to("workers")
-    move.old.check(0)
-    yield move
-    store.close()
-
+AFTER = next(POST_CUTOVER.glob("*.sql"))
 
 # Who waits for whom -----------------------------------------------------------------------------------------------
 
@@ -338,3 +240,55 @@ def test_an_instructor_whom_the_old_side_saw_and_told_is_not_told_by_us(move: Mo
     move.old.check(0, instructor="Grace Hopper", meanwhile=lambda: move.give_to("server"))
     move.see(0, "Grace Hopper")
     assert (move.told_by_us(), sorted(move.old.told)) == ([], move.emails)
+
+
+def test_a_switch_back_that_comes_during_the_point_of_no_return_waits_and_is_refused(
+    move: Move, postgres_url: str
+) -> None:
+    move.give_to("server")
+    with ThreadPoolExecutor(1) as pool, psycopg.connect(postgres_url) as operator:
+        operator.execute(AFTER.read_bytes())
+        switching = pool.submit(move.give_to, "workers")
+        assert move.waits("pmc_switch_ownership", switching)
+        operator.commit()
+        with pytest.raises(DatabaseError, match="per term"):
+            switching.result(30)
+
+
+def test_a_point_of_no_return_that_comes_during_a_switch_back_waits_and_is_refused(
+    move: Move, postgres_url: str
+) -> None:
+    move.give_to("server")
+    with ThreadPoolExecutor(1) as pool, psycopg.connect(postgres_url) as operator:
+        operator.execute("select pmc_switch_ownership('workers')")
+        with psycopg.connect(postgres_url) as other:
+            going = pool.submit(other.execute, AFTER.read_bytes())
+            assert move.waits("class_states", going)
+            operator.commit()
+            with pytest.raises(psycopg.Error, match="workers still own"):
+                going.result(30)
+
+
+def test_a_seat_that_the_old_side_tells_late_when_we_know_it_is_gone_is_told_again_when_it_opens(move: Move) -> None:
+    move.old.check(3, meanwhile=lambda: (move.give_to("server"), move.see(0)))
+    assert sorted(move.old.told) == move.emails
+    move.see(0)
+    move.see(2)
+    assert move.told_by_us() == move.emails
+
+
+def test_a_name_that_the_old_side_tells_late_when_we_know_of_none_is_told_again_when_there_is_one(move: Move) -> None:
+    move.old.check(0, meanwhile=lambda: (move.give_to("server"), move.see(0)), instructor="Ada Byron")
+    assert sorted(move.old.told) == move.emails
+    move.see(0)
+    move.see(0, "Ada Byron")
+    assert move.told_by_us() == move.emails
+
+
+def test_a_look_from_before_the_old_side_told_does_not_take_that_back(move: Move) -> None:
+    before = move.now()
+    move.old.check(3)
+    move.give_to("server")
+    see(move.database, facts(0), before)
+    move.see(3)
+    assert move.told_by_us() == []

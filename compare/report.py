@@ -10,10 +10,11 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, select_autoescape
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from compare.findings import Findings, Group
-from compare.register import KNOWN
+from compare.register import ADDED, KNOWN
 
 _SHOWN = 50
 """How many differences of one cause the page lists; the JSON has all."""
@@ -32,7 +33,7 @@ def show(console: Console, findings: Findings) -> None:
     if findings.groups:
         console.print(_causes(findings))
     for note in findings.notes:
-        console.print(note, highlight=False)
+        console.print(note, highlight=False, markup=False)
     if findings.nothing:
         console.print(f"[bold red]Nothing was compared.[/] {findings.nothing}", highlight=False)
     for name in findings.absent:
@@ -80,7 +81,7 @@ def _causes(findings: Findings) -> Table:
         one = group.example
         example = f"{one.what} at {one.where}: {one.old or '-'} | {one.new or '-'}"
         name = group.id or "[bold red]none[/]"
-        table.add_row(name, f"{group.count:,}", group.first, group.last, group.reason, example)
+        table.add_row(name, f"{group.count:,}", group.first, group.last, escape(group.reason), escape(example))
     return table
 
 
@@ -89,9 +90,9 @@ def show_register(console: Console) -> None:
     table = Table(title="Known differences", title_style="bold", header_style="bold")
     for name in ("Id", "Decided otherwise here, because", "Where it shows"):
         table.add_column(name)
-    for known in KNOWN:
+    for known in (*KNOWN, *ADDED):
         places = [*(["decisions: " + ", ".join(known.decisions)] if known.decisions else [])]
         places += [f"http: {', '.join(known.http)}"] if known.http else []
         places += [f"proven by {known.proven}"] if known.proven else []
-        table.add_row(known.id, known.reason, "; ".join(places))
+        table.add_row(known.id, known.reason, escape("; ".join(places)))
     console.print(table)

@@ -8,7 +8,9 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 
+from compare import findings as finding
 from compare.decisions import (
     EXTRA_EVENT,
     EXTRA_MAIL,
@@ -23,7 +25,10 @@ from compare.decisions import (
     Slot,
     differences,
 )
+from compare.findings import Findings
 from compare.quantiles import p50_p95
+from compare.register import ADDED, KNOWN
+from compare.report import show, show_register
 
 HERE, THERE = ("2267", "12431"), ("2261", "12431")
 ROW: Row = ("CSE", "110", "Principles", "Ada", 5, 30, None, "BYAC 110", "MWF 9:00")
@@ -106,3 +111,18 @@ def test_durations_are_told_by_rank() -> None:
     assert p50_p95([number / 1000 for number in range(1, 101)]) == "50.0 ms / 95.0 ms"
     assert p50_p95([60.0], "s") == "60 s / 60 s"
     assert p50_p95([]) == "-"
+
+
+def test_brackets_from_outside_are_shown_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    findings = Findings("A title", notes=["[/red] in a note"])
+    findings.add([finding.Difference("here", "2026-04-01 10:00", "what", "[/red]", "[bold]x", None)])
+    show(Console(width=200), findings)
+    told = capsys.readouterr().out
+    assert "[/red] | [bold]x" in told
+    assert "[/red] in a note" in told
+
+
+def test_the_register_shows_every_entry(capsys: pytest.CaptureFixture[str]) -> None:
+    show_register(Console(width=200))
+    told = capsys.readouterr().out
+    assert not [known.id for known in (*KNOWN, *ADDED) if f"│ {known.id} " not in told]

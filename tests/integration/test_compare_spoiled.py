@@ -22,9 +22,9 @@ from tests.integration.test_compare_replay import write_tape
 SQL = {
     "claims are always taken": ("where n.expires_at <= p_now", ""),
     "claims never end": ("n.expires_at <= p_now", "false"),
-    "a filled section frees no claim": (
-        "perform pickmyclass.release_claims(p_known.term, p_known.class_nbr, 'seat_available');",
-        "",
+    "a full section frees no claim": (
+        "delete from public.notifications_sent n using public.class_watches w\n    where",
+        "delete from public.notifications_sent n using public.class_watches w\n    where false and",
     ),
     "watchers of every term are told": ("w.term = p_event.term and", ""),
     "an older look overwrites a newer one": ("v_observed_at < v_known.observed_at", "false"),
@@ -33,16 +33,18 @@ SQL = {
 
 
 def spoil_sql(old: str, new: str) -> Callable[[str], None]:
-    """Changes these words in the one function that has them."""
+    """Changes these words in every function that has them."""
 
     def spoil(url: str) -> None:
         with psycopg.connect(url, autocommit=True) as session:
-            (row,) = session.execute(
+            found = session.execute(
                 "select pg_get_functiondef(p.oid) from pg_proc p join pg_namespace n"
                 " on n.oid = p.pronamespace where n.nspname in ('pickmyclass', 'public') and strpos(p.prosrc, %s) > 0",
                 [old],
             ).fetchall()
-            session.execute(row[0].replace(old, new).encode())
+            assert found
+            for (definition,) in found:
+                session.execute(definition.replace(old, new).encode())
 
     return spoil
 

@@ -27,7 +27,7 @@ def doctor(as_json: bool) -> None:
     except SettingsError as error:
         found = unreadable_settings(error)
     problems = sum(one.level == PROBLEM for one in found)
-    said = f"{problems} problems." if problems else "Everything is set up right."
+    said = f"{problems} problem{'s' if problems > 1 else ''}." if problems else "Everything is set up right."
     screen.show([asdict(one) for one in found], *(_line(one) for one in found), "", said)
     if problems:
         sys.exit(1)
@@ -57,6 +57,7 @@ def why(parts: Wiring, screen: Screen, address: str, term: str, class_nbr: str) 
     drawn = table("seen", "what", "", rows=((say(one.seen_at), one.event, one.words) for one in told))
     nothing = "Nothing has been seen here that anyone would be told of."
     value = {"verdicts": [asdict(one) for one in told], "background": lines, "records": answer}
-    screen.show(value, *lines, "", drawn if told else nothing)
     if answer["person"] is None:
+        screen.show(value, *lines)
         sys.exit(1)
+    screen.show(value, *lines, "", drawn if told else nothing)

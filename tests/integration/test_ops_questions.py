@@ -56,6 +56,12 @@ def _profile(stage: Stage, assignment: str) -> None:
     stage.world.postgres.execute(f"update user_profiles set {assignment}".encode())
 
 
+def test_of_an_address_that_nobody_has_only_that_is_said(stage: Stage) -> None:
+    result = run("why", "nobody@example.edu", *WORDS)
+    assert result.exit_code == 1
+    assert "Nothing has been seen" not in result.output
+
+
 def test_a_student_who_was_told_was_told(stage: Stage, student: str) -> None:
     _see(stage, 2)
     send_due_mail(stage.parts.mail, "test")

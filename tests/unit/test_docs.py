@@ -5,13 +5,17 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import click
 import pytest
 
 from commands import commands
+from compare.command import compare
+from shared.ops.cli import ops
 from shared.settings import ROOT
 from shared.web.routes import ROUTES
 
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")], key=str)
+HANDED_ON = {"compare": compare, "ops": ops}  # they are loaded only when they are called
 OUR_ROOMS = ("shared", "functions", "local", "supabase", "deploy", "docs", "tests")
 
 
@@ -26,10 +30,24 @@ def test_relative_links_lead_somewhere(document: Path) -> None:
             assert (document.parent / target).exists(), target
 
 
+def written_commands(document: Path) -> list[list[str]]:
+    """Every `./run.sh …` of a document, as words, up to where its line, its quotation or a comment ends."""
+    text = document.read_text().replace("\\\n", " ")
+    return [found.split() for found in re.findall(r"\./run\.sh((?: [^\s`#|&;…]+)+)", text)]
+
+
 @pytest.mark.parametrize("document", DOCUMENTS, ids=named)
-def test_commands_that_are_named_exist(document: Path) -> None:
-    for name in re.findall(r"\./run\.sh ([a-z][a-z-]*)", document.read_text()):
-        assert name in commands.commands, name
+def test_commands_and_options_that_are_named_exist(document: Path) -> None:
+    for words in written_commands(document):
+        command: click.Command = commands
+        for number, word in enumerate(words):
+            if not isinstance(command, click.Group) or word == "--help":
+                options = {name for option in command.params for name in option.opts}
+                given = {one.partition("=")[0] for one in words[number:] if re.fullmatch(r"--[a-z].*", one)}
+                assert command.ignore_unknown_options or given <= options | {"--help"}, words
+                break
+            assert word in command.commands, words
+            command = HANDED_ON.get(word, command.commands[word])
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=named)

@@ -40,7 +40,7 @@ _MISSING = (
     Expected("process-section-missing", "body.changes_detected.instructor_assigned|seats_filled", ABSENT, False),
     Expected("process-section-missing", "body.emails_sent|emails_queued", ABSENT, 0),
     Expected("process-section-missing", "body.first_observation", ABSENT, PRESENT),
-    Expected("process-section-missing", "body.section_status", ABSENT, one_of("not_found", "retired")),
+    Expected("process-section-missing", "body.section_status", ABSENT, one_of("not_found", "retired", "not_owned")),
 )
 _HEALTH = (
     Expected("health-public|health-operator", "status", 200, LOOKS_AT_MORE, always=False),

@@ -62,6 +62,27 @@ begin
     return v_count;
 end $$;
 
+-- Takes over what the old side last saw of sections that come to us, where that is newer than what we know. The new
+-- version makes checks that are still on their way compare again, and strikes from before that look are void.
+create or replace function pickmyclass.adopt_states(p_sections jsonb, p_now timestamptz) returns int
+language plpgsql as $$
+declare
+    v_seeded int := pickmyclass.seed_baselines(p_sections, p_now);
+    v_adopted int;
+begin
+    update pickmyclass.section_checks c set
+        subject = s.subject, catalog_nbr = s.catalog_nbr, title = s.title, instructor_name = s.instructor_name,
+        seats_available = s.seats_available, seats_capacity = s.seats_capacity,
+        non_reserved_seats = s.non_reserved_seats, location = s.location, meeting_times = s.meeting_times,
+        observed_at = least(s.last_checked_at, p_now), checked_at = greatest(c.checked_at, least(s.last_checked_at, p_now)),
+        version = c.version + 1, not_found_strikes = 0, first_strike_at = null  -- the old side found it
+    from jsonb_to_recordset(p_sections) as wanted (term text, class_nbr text)
+    join public.class_states s on s.term = wanted.term and s.class_nbr = wanted.class_nbr
+    where c.term = wanted.term and c.class_nbr = wanted.class_nbr and c.observed_at < least(s.last_checked_at, p_now);
+    get diagnostics v_adopted = row_count;
+    return v_seeded + v_adopted;
+end $$;
+
 -- pmc_switch_ownership: gives sections to `p_owner`; without a list everything, the default and all exceptions. What
 -- is known goes along in the same transaction, and what the mass-event guard held of them is released.
 -- Returns {"owner", "sections": how many went, "carried": of how many something was known, "unwatched": how many of
@@ -120,12 +141,18 @@ end $$;
 
 -- Claims that stand although what they tell of is not so: the old side told late, of what it had seen before a switch,
 -- while we knew that the seats were gone again or that nobody was named. They would keep the next time from being told.
+-- Where only reserved seats are left, claims of our own stand: who was told of them is not told again within a day.
 create function pickmyclass.release_outlived(p_known pickmyclass.section_checks) returns void
 language sql volatile set search_path = '' as $$
     delete from public.notifications_sent n using public.class_watches w
     where w.term = p_known.term and w.class_nbr = p_known.class_nbr and n.class_watch_id = w.id
       and n.sent_at < p_known.observed_at
       and (n.notification_type = 'seat_available' and p_known.seats_available = 0
+           or n.notification_type = 'seat_available' and p_known.non_reserved_seats = 0
+              and not exists (
+                  select from pickmyclass.outbox o
+                  where o.user_id = w.user_id and o.watch_id = w.id and o.notification_type = n.notification_type
+                    and o.event_at > n.sent_at - interval '10 minutes')
            or n.notification_type = 'instructor_assigned'
               and lower(btrim(coalesce(p_known.instructor_name, ''))) in ('', 'staff'))
 $$;

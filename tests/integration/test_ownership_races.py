@@ -292,3 +292,40 @@ def test_a_look_from_before_the_old_side_told_does_not_take_that_back(move: Move
     see(move.database, facts(0), before)
     move.see(3)
     assert move.told_by_us() == []
+
+
+def test_an_unreserved_seat_that_the_old_side_tells_late_is_told_again_when_only_reserved_ones_were_left(
+    move: Move,
+) -> None:
+    def meanwhile() -> None:
+        move.give_to("server")
+        see(move.database, facts(5, unreserved=0), move.now())
+
+    move.give_to("server")
+    for seats in (0, 5):
+        see(move.database, facts(seats, unreserved=0), move.now())
+    move.give_to("workers")
+    move.old.check(5, meanwhile=meanwhile, unreserved=3)
+    assert sorted(move.old.told) == move.emails
+    see(move.database, facts(5, unreserved=0), move.now())
+    see(move.database, facts(5, unreserved=2), move.now())
+    assert move.told_by_us() == move.emails
+
+
+def test_whoever_we_told_of_reserved_seats_is_not_told_again_within_a_day(move: Move) -> None:
+    move.give_to("server")
+    move.see(5)
+    for unreserved in (0, 0, 2):
+        see(move.database, facts(5, unreserved=unreserved), move.now())
+    assert move.told_by_us() == move.emails
+
+
+def test_strikes_from_before_the_old_side_found_the_section_are_void(move: Move) -> None:
+    move.give_to("server")
+    move.world.postgres.execute(
+        "update pickmyclass.section_checks set not_found_strikes = 2, first_strike_at = now() - interval '3 days'"
+    )
+    move.give_to("workers")
+    move.old.check(0)
+    move.give_to("server")
+    assert move.world.rows("select not_found_strikes, first_strike_at from pickmyclass.section_checks") == [(0, None)]

@@ -29,11 +29,17 @@ class OldSide:
     store: Store
     told: list[str] = field(default_factory=list)
 
-    def check(self, seats: int, meanwhile: Callable[[], object] = lambda: None, instructor: str = "Staff") -> None:
+    def check(
+        self,
+        seats: int,
+        meanwhile: Callable[[], object] = lambda: None,
+        instructor: str = "Staff",
+        unreserved: int | None = None,
+    ) -> None:
         """One check that sees so many seats; `meanwhile` happens before its scraper answers."""
 
         def scrape(_: object) -> tuple[int, bytes, int]:
-            data = facts(seats, instructor).as_json()
+            data = facts(seats, instructor, unreserved).as_json()
             data["instructor"] = data.pop("instructor_name")
             meanwhile()
             return 200, json.dumps({"success": True, "data": data}).encode(), 0

@@ -64,6 +64,12 @@ class _Script:
         self._section("70016", {0: replace(_FULL, non_reserved_seats=0), 2: unreserved})
         self._section("70018", {0: replace(_FULL, non_reserved_seats=0), 2: some})
         self._section("70014", {0: _FULL, 2: _OPEN, 6: _FULL, 10: _OPEN})  # fills between: told twice
+        renamed = replace(_FULL, instructor="Grace Hopper")
+        self._section("70022", {0: _FULL, 6: renamed})  # another name is no news
+        one_left = replace(_OPEN, seats_available=1)
+        self._section("70024", {0: _FULL, 6: one_left})
+        gone = replace(_OPEN, non_reserved_seats=0)
+        self._section("70026", {0: unreserved, 4: gone, 8: unreserved})  # unreserved seats go and come
         staff = replace(_OPEN, instructor="Staff")
         self._section("70012", {0: staff, 2: _OPEN, 6: staff, 10: _OPEN})  # named twice
         self._scene.resend_faults.add((fault, self._section("70020", opens)))
@@ -91,7 +97,9 @@ class _Script:
         quiet = [one for one in tape if len({values.instructor for values in one.values}) == 1]
         for one in quiet[:_SHARED]:
             values = Values("Grace Hopper", 0, 20), Values("Grace Hopper", 7, 20)
-            self._section(one.class_nbr, dict(zip((0, 9), values, strict=True)), term=second)
+            key = self._section(one.class_nbr, dict(zip((0, 9), values, strict=True)), term=second)
+            for refuses in ("muted", "disabled"):
+                self._watch(key, 0, self._student(refuses=refuses))
         self._section("70060", {0: _FULL})
         self._section("70060", {0: _OPEN}, term=second)
 

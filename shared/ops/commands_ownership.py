@@ -58,7 +58,10 @@ def _switch(parts: Wiring, screen: Screen, owner: str, words: tuple[str, ...], y
     wanted = [{"term": section.term, "class_nbr": section.class_nbr} for section in named] or None
     now = parts.clock() if parts.replay else None  # the server's clock decides what is newer, not this machine's
     answer = parts.database.call("pmc_switch_ownership", p_owner=owner, p_sections=wanted, p_now=now)
-    lines = [f"{answer['sections']} sections went to {owner}; what was last seen of {answer['carried']} went along."]
+    lines = [
+        f"{answer['sections']} sections went to {owner}. What was last seen was written anew for {answer['carried']};"
+        " for the others both sides agree already."
+    ]
     if answer["unwatched"]:
         lines.append(f"Nobody watches {answer['unwatched']} of the sections you named: check term and number.")
     if owner == "workers" and answer["owed"]:

@@ -96,9 +96,11 @@ def test_the_bundle_does_not_differ_from_itself(bundle: str, values: dict[str, s
         assert findings.good
 
 
-def test_against_the_old_version_only_registered_differences_appear(
-    bundle: str, workers: str, values: dict[str, str]
+@pytest.mark.parametrize("owner", ["server", "workers"])
+def test_against_the_old_version_only_registered_differences_appear_whoever_owns_the_sections(
+    owner: str, site: Site, bundle: str, workers: str, values: dict[str, str]
 ) -> None:
+    site.parts.database.call("pmc_switch_ownership", p_owner=owner)
     findings = compare_http(workers, bundle, CASES, values, allow_writes=True)
     assert {group.id for group in findings.groups} == {"N1", "N2", "O7", "O12", "O17", "O40"}
     assert findings.good

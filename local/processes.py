@@ -41,13 +41,13 @@ def start_child(
     stdout: Stream = None,
     stderr: Stream = None,
 ) -> Child:
-    """Start `command` (its first word is looked up on the path) as a child that dies with this process.
+    """Start `command` (its first word is looked up on the path that it is given) as a child that dies with this process.
 
     `user` names whom to become (needs root; `None`: stay). `death_signal` is what the child gets when this
     process is gone. The child has a session of its own, so that Ctrl-C on the terminal reaches only us and we
     stop the parts in order. Raises `FileNotFoundError` when the program does not exist. For any thread.
     """
-    program = shutil.which(str(command[0]))
+    program = shutil.which(str(command[0]), path=(env or {}).get("PATH"))
     if program is None:
         raise FileNotFoundError(f"{command[0]} is not an executable program")
     uid, gid = (-1, -1) if user is None else pwd.getpwnam(user)[2:4]

@@ -41,7 +41,7 @@ def start_child(
     stdout: Stream = None,
     stderr: Stream = None,
 ) -> Child:
-    """Start `command` (its first word is looked up on the path that it is given) as a child that dies with this process.
+    """Start `command` (its first word is looked up on the path it is given) as a child that dies with this process.
 
     `user` names whom to become (needs root; `None`: stay). `death_signal` is what the child gets when this
     process is gone. The child has a session of its own, so that Ctrl-C on the terminal reaches only us and we

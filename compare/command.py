@@ -130,7 +130,8 @@ def shadow(share: int, per_minute: int, minutes: float, page: Path | None, data:
     """
     from compare.shadow_command import run_shadow
 
-    sys.exit(run_shadow(share, per_minute, minutes, page=page, data=data, console=Console()))
+    with _quiet():
+        sys.exit(run_shadow(share, per_minute, minutes, page=page, data=data, console=Console()))
 
 
 @compare.command()
@@ -143,7 +144,7 @@ def register() -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """No log while it lasts: the faults of a play are its own, not news."""
+    """No log while it lasts: faults of a play and failed checks of a shadow are figures of its report, not news."""
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:

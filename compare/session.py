@@ -8,6 +8,7 @@ import psycopg
 
 _CONNECT_SECONDS = 10
 _STATEMENT_MS = 60_000
+_SILENT_SECONDS = 30
 
 
 class Session:
@@ -21,10 +22,15 @@ class Session:
         self._session: psycopg.Connection[Any] | None = None
 
     def __call__(self) -> psycopg.Connection[Any]:
-        """The session, a new one when the last was lost. Raises `psycopg.OperationalError`."""
-        if self._session is None or self._session.closed:
+        """The session, a new one when the last was lost, which it is asked for. Raises `psycopg.OperationalError`."""
+        if self._session is None or not _answers(self._session):
             self._session = psycopg.connect(
-                self._url, autocommit=True, connect_timeout=_CONNECT_SECONDS, options=self._options
+                self._url,
+                autocommit=True,
+                connect_timeout=_CONNECT_SECONDS,
+                options=self._options,
+                keepalives_idle=_SILENT_SECONDS,
+                tcp_user_timeout=1000 * _SILENT_SECONDS,
             )
         return self._session
 
@@ -32,3 +38,13 @@ class Session:
         """End it."""
         if self._session is not None:
             self._session.close()
+
+
+def _answers(session: psycopg.Connection[Any]) -> bool:
+    """Whether the session lives; that its server ended it is known only after a statement."""
+    try:
+        session.execute("select 1")
+    except psycopg.Error:
+        session.close()
+        return False
+    return True

@@ -8,7 +8,7 @@ joined with what we see and would have told.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -77,6 +77,8 @@ class Shadow:
     failed: int = 0
     left_out: int = 0
     stumbles: int = 0
+    read_at: datetime | None = None  # when both databases were last read together
+    cut_short: bool = False  # whether the last reading of all failed
     _slot: datetime | None = None
     _looked: datetime | None = None
     _seen_until: datetime = field(init=False)
@@ -106,7 +108,8 @@ class Shadow:
                 follow_people(self.old(), self.copy())
                 self._slot = slot_start(now)
                 self._tick(now)
-        except (psycopg.OperationalError, DatabaseError):
+                self._read()
+        except (psycopg.Error, DatabaseError):
             self.stumbles += 1
 
     def look_at_old(self) -> None:
@@ -123,19 +126,32 @@ class Shadow:
             self._claims[(watch, kind, at)] = replace(first, standing=self._looked)
 
     def finish(self) -> Evidence:
-        """Read everything once more, and hand over what was found."""
+        """Read everything once more, and hand over what was found; without an answer, what was read before."""
+        for _ in range(2):  # a session may have died unnoticed
+            try:
+                self._read()
+            except psycopg.Error:
+                continue
+            return self.evidence
+        self.cut_short = True
+        return self.evidence
+
+    def _read(self) -> None:
+        """Whom both sides told, read together: one half without the other would look like differences."""
         self.look_at_old()
-        self._read_people()
-        self.evidence.claims = [one for one in self._claims.values() if in_share(one.section, self.share)]
+        people = self.old().execute(_WATCHED).fetchall()
         rows = self.copy().execute(_TOLD_BY_US).fetchall()
+        self._note_people(people)
+        self.evidence.claims = [one for one in self._claims.values() if in_share(one.section, self.share)]
         self.evidence.told = [
             Told(watch, kind, at, (term, nbr)) for watch, kind, at, term, nbr in rows if at >= self.begun
         ]
-        return self.evidence
+        self.read_at = self.clock()
 
-    def _read_people(self) -> None:
+    def _note_people(self, people: Iterable[tuple[Any, ...]]) -> None:
         terms: dict[str, set[str]] = {}
-        for term, class_nbr, joined, eligible in self.old().execute(_WATCHED):
+        self.watched, self.evidence.watched, self.evidence.joined = {}, set(), {}
+        for term, class_nbr, joined, eligible in people:
             terms.setdefault(class_nbr, set()).add(term)
             if in_share((term, class_nbr), self.share):
                 self.watched[(term, class_nbr)] = eligible

@@ -14,6 +14,7 @@ import psycopg
 from rich.console import Console
 
 from compare import report
+from compare.findings import Findings
 from compare.session import Session
 from compare.shadow import Shadow
 from compare.shadow_copy import CopyError
@@ -29,7 +30,10 @@ _OLD = "COMPARE_OLD_DATABASE"
 def run_shadow(
     share: int, per_minute: int, minutes: float, *, page: Path | None, data: Path | None, console: Console
 ) -> int:
-    """Run until time is up or Ctrl-C, then tell; 0 when everything is explained, 1 if not, 2 when it cannot run."""
+    """Run until time is up or a signal ends it, then tell.
+
+    0 when everything is explained, 1 if not, 2 when it cannot run or a report cannot be written.
+    """
     try:
         settings = load()
     except SettingsError as error:
@@ -43,15 +47,17 @@ def run_shadow(
         return 2
     try:
         with ExitStack() as stack:
+            stop = stack.enter_context(_stop_on_signal())
             reading = stack.enter_context(closing(Session(old, read_only=True)))
             own = stack.enter_context(closing(Session(copy)))
             database = stack.enter_context(closing(connect_postgres(copy, pool_size=2)))
-            stop = stack.enter_context(_stop_on_signal())
             scraper = Scraper(url, token)
             clock = lambda: datetime.now(UTC)  # noqa: E731 - the one clock of the run
             shadow = Shadow(reading, own, database, scraper, clock, stop.wait, share, per_minute)
             _follow(shadow, timedelta(minutes=minutes), stop, console)
-            findings = report_shadow(shadow)
+            findings = conclude(shadow)
+            report.write([findings], page=page, data=data)
+            report.show(console, findings)
     except CopyError as error:
         console.print(f"{error}.", style="red", highlight=False)
         return 2
@@ -59,9 +65,23 @@ def run_shadow(
         # The words of the driver may name hosts and users.
         console.print(f"A database failed ({type(error).__name__}).", style="red", highlight=False)
         return 2
-    report.show(console, findings)
-    report.write([findings], page=page, data=data)
     return 0 if findings.good else 1
+
+
+def conclude(shadow: Shadow) -> Findings:
+    """What a run found, also where a database does not answer any more."""
+    findings = report_shadow(shadow)
+    if shadow.cut_short and shadow.read_at:
+        findings.notes.append(
+            f"A database did not answer at the end; whom both told is known until {_minute(shadow.read_at)}."
+        )
+    elif shadow.cut_short:
+        findings.nothing = "The databases never answered together, so nobody knows whom the sides told."
+    return findings
+
+
+def _minute(moment: datetime) -> str:
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def _follow(shadow: Shadow, length: timedelta, stop: threading.Event, console: Console) -> None:
@@ -77,9 +97,12 @@ def _follow(shadow: Shadow, length: timedelta, stop: threading.Event, console: C
 
 @contextmanager
 def _stop_on_signal() -> Iterator[threading.Event]:
-    """Set by Ctrl-C and SIGTERM, so that no statement is cut in the middle."""
+    """Set by Ctrl-C, SIGTERM and a terminal that went away, so that no statement is cut in the middle."""
     stop = threading.Event()
-    before = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # under nohup it goes on
+        numbers.append(signal.SIGHUP)
+    before = {number: signal.signal(number, lambda *_: stop.set()) for number in numbers}
     try:
         yield stop
     finally:

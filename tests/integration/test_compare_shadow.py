@@ -16,6 +16,7 @@ from compare.findings import Difference
 from compare.report import render, show
 from compare.session import Session
 from compare.shadow import Shadow, in_share
+from compare.shadow_command import conclude
 from compare.shadow_copy import CopyError
 from compare.shadow_evidence import Told
 from compare.shadow_report import pair, report_shadow
@@ -251,9 +252,23 @@ def test_the_session_of_the_old_side_cannot_write_and_is_opened_again(town: Town
     session = Session(town.url, read_only=True)
     with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
         session().execute("delete from class_watches")
-    session().close()
+    town.old.execute("select pg_terminate_backend(%s)", [session().info.backend_pid])
     assert session().execute("select 1").fetchone() == (1,)
     session.close()
+
+
+def test_a_database_that_is_gone_at_the_end_costs_the_end_and_not_the_report(town: Town) -> None:
+    shadow = town.shadow()
+    shadow.step()
+    town.stub.now += timedelta(hours=1)
+    town.stub.open = {AGREED}
+    shadow.step()
+    town.broken = 1
+    assert not conclude(shadow).notes
+    town.broken = 2
+    findings = conclude(shadow)
+    assert ("Emails", "0", "1") in findings.figures
+    assert any("did not answer at the end" in note for note in findings.notes)
 
 
 def test_the_same_email_is_paired_with_the_nearest_at_most_a_round_apart() -> None:

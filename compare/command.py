@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 
 from compare.register import KNOWN
 
@@ -70,10 +69,13 @@ def replay(
     """Play one campus to both sides and compare what each decides."""
     from compare.play import run_replay
     from compare.replay import Season
+    from compare.report import terminal
 
+    if each and defects:
+        raise click.UsageError("--each tries every defect in turn; leave --defect out.")
     season = Season(tape, None if whole else ticks, seed, crowd)
     with _quiet():
-        sys.exit(run_replay(season, defects, each=each, page=page, data=data, console=Console()))
+        sys.exit(run_replay(season, defects, each=each, page=page, data=data, console=terminal()))
 
 
 @compare.command()
@@ -91,13 +93,14 @@ def http(
 
     Secrets come from the environment: COMPARE_CRON_SECRET, COMPARE_USER_TOKEN, COMPARE_UNSUBSCRIBE_TOKEN; the
     section to ask for from COMPARE_TERM and COMPARE_CLASS_NBR (watched by that user) and COMPARE_OTHER_CLASS_NBR (not
-    watched). What is not set leaves out the cases that need it. Exit code 2: nothing was compared.
+    watched). What is not set leaves out the cases that need it. Exit code 2: nothing was compared, or a
+    report could not be written.
     """
     from compare import report
     from compare.case_file import SHIPPED, CaseError, read_cases
     from compare.http import NothingComparedError, UnreachableError, compare_http, values_of
 
-    console = Console()
+    console = report.terminal()
     try:
         cases = read_cases(file or SHIPPED)
         with console.status("Asking …") as status:
@@ -111,9 +114,8 @@ def http(
             f"{error}\nNothing was compared. Set what is needed, or allow writes.", style="red", highlight=False
         )
         sys.exit(2)
-    report.write([findings], page=page, data=data)
-    report.show(console, findings)
-    sys.exit(0 if findings.good else 1)
+    findings.subject = f"Old side {old}, new side {new}."
+    sys.exit(report.tell(findings, page=page, data=data, console=console))
 
 
 @compare.command()
@@ -128,18 +130,19 @@ def shadow(share: int, per_minute: int, minutes: float, page: Path | None, data:
     COMPARE_OLD_DATABASE is only read; DATABASE_URL is an empty, migrated one, into which people and states are brought
     over without addresses; the scraper is that of SCRAPER_URL and SCRAPER_SECRET_TOKEN.
     """
+    from compare.report import terminal
     from compare.shadow_command import run_shadow
 
     with _quiet():
-        sys.exit(run_shadow(share, per_minute, minutes, page=page, data=data, console=Console()))
+        sys.exit(run_shadow(share, per_minute, minutes, page=page, data=data, console=terminal()))
 
 
 @compare.command()
 def register() -> None:
     """Show the register: every known difference, where it shows, and why."""
-    from compare.report import show_register
+    from compare.report import show_register, terminal
 
-    show_register(Console())
+    show_register(terminal())
 
 
 @contextmanager

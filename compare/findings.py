@@ -64,6 +64,8 @@ class Findings:
     groups: list[Group] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     nothing: str = ""  # why nothing was compared, which is never good
+    subject: str = ""  # what was compared, so that a report tells it by itself
+    stopped: bool = False  # stands for comparisons that did not come to their end; `nothing` says how many did
 
     def add(self, differences: Iterable[Difference]) -> None:
         """Group differences by their cause; those without one come first."""
@@ -114,6 +116,7 @@ class Findings:
             "expected": list(self.expected),
             "absent": self.absent,
             "nothing": self.nothing,
+            "subject": self.subject,
             "figures": [{"what": what, "old": old, "new": new} for what, old, new in self.figures],
             "notes": self.notes,
             "groups": [

@@ -22,6 +22,7 @@ from compare.scene import Scene
 from local.campus.tape import TapeError
 
 _LINE_SECONDS = 10.0
+_NO_RACE = "The old stand-in runs one transaction per slot without flushing, so how long a check took is not a race."
 Bars = Callable[[str, int], Callable[[int], None]]
 
 
@@ -30,7 +31,7 @@ def run_replay(
 ) -> int:
     """Play and tell; 0 when nothing is unexplained and nothing expected is absent, 1 otherwise, 2 for a bad tape.
 
-    Ctrl-C ends it with what was found until then, and 130.
+    Files are written after each comparison; 2 as well when they cannot be. Ctrl-C ends it with what was found, and 130.
     """
     try:
         scene = season.scene()
@@ -39,16 +40,36 @@ def run_replay(
         return 2
     names = [name for name in IN_DECISIONS if season.crowd or name != "O14"]  # which needs the crowd
     questions = [NONE, *(frozenset([name]) for name in names)] if each else [frozenset(defects)]
+    crowd = "with the crowd" if season.crowd else "without the crowd"
+    subject = f"Tape {season.tape.name}, seed {season.seed}, {len(scene.slots_ms)} ticks, {crowd}."
     found: list[Findings] = []
     try:
         with _progress(console) as progress, Theatre() as theatre:
             for one in replay_all(theatre, scene, questions, _bars(progress)):
-                report.show(progress.console, one)
+                one.subject = subject
                 found.append(one)
+                problem = report.write(_reported(found, len(questions), subject), page=page, data=data)
+                report.show(progress.console, one)
+                if len(found) < len(questions):
+                    report.complain(progress.console, problem)
     except KeyboardInterrupt:
-        console.print(f"Stopped: {len(found)} of {len(questions)} comparisons came to their end.")
-    report.write(found, page=page, data=data)
+        pass
+    told = _reported(found, len(questions), subject)
+    problem = report.write(told, page=page, data=data)
+    if told[len(found) :]:
+        console.print(told[-1].nothing, highlight=False)
+    report.complain(console, problem)
+    if problem:
+        return 2
     return 130 if len(found) < len(questions) else 0 if all(one.good for one in found) else 1
+
+
+def _reported(found: Sequence[Findings], wanted: int, subject: str) -> list[Findings]:
+    """What a report holds; one that is not whole says so, for it may be the last."""
+    if len(found) == wanted:
+        return [*found]
+    words = f"Stopped: {len(found)} of {wanted} comparisons came to their end."
+    return [*found, Findings("Replay: stopped", nothing=words, subject=subject, stopped=True)]
 
 
 def replay_all(theatre: Theatre, scene: Scene, questions: Sequence[Defects], bar: Bars) -> Iterator[Findings]:
@@ -67,6 +88,7 @@ def replay_all(theatre: Theatre, scene: Scene, questions: Sequence[Defects], bar
         expected = [name for name in IN_DECISIONS if name in defects]
         findings = Findings(f"Replay: old side with {words}", expected)
         findings.figures = _figures(old, new)
+        findings.notes.append(_NO_RACE)
         findings.add(_told(one) for one in judge(scene, old, new, wrong, defects))
         findings.notes += [
             f"{name} does not show in decisions; see {_elsewhere(BY_ID[name])}."

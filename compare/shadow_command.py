@@ -56,8 +56,9 @@ def run_shadow(
             shadow = Shadow(reading, own, database, scraper, clock, stop.wait, share, per_minute)
             _follow(shadow, timedelta(minutes=minutes), stop, console)
             findings = conclude(shadow)
-            report.write([findings], page=page, data=data)
-            report.show(console, findings)
+            findings.subject = f"{share} % of the sections, at most {per_minute} look-ups a minute, "
+            findings.subject += f"from {_minute(shadow.begun)} to {_minute(datetime.now(UTC))}."
+            return report.tell(findings, page=page, data=data, console=console)
     except CopyError as error:
         console.print(f"{error}.", style="red", highlight=False)
         return 2
@@ -65,7 +66,6 @@ def run_shadow(
         # The words of the driver may name hosts and users.
         console.print(f"A database failed ({type(error).__name__}).", style="red", highlight=False)
         return 2
-    return 0 if findings.good else 1
 
 
 def conclude(shadow: Shadow) -> Findings:

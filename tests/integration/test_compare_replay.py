@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import json
 import logging
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from rich.console import Console
 
+from compare import report
 from compare.command import compare
 from compare.decisions import Slot
 from compare.evidence import EVIDENCE, explain
+from compare.findings import Difference, Findings
 from compare.origin import EVERYTHING
 from compare.origin_rules import NONE, Defects
 from compare.register import BY_ID, IN_DECISIONS, KNOWN
@@ -127,8 +132,8 @@ def test_by_command_an_expected_defect_is_reported_on_page_and_as_json(tmp_path:
     words = ["replay", "--tape", str(tape), "--no-crowd", "--defect", "o29", "--defect", "O14"]
     told = CliRunner().invoke(compare, [*words, "--html", str(page), "--json", str(data)])
     assert told.exit_code == 1  # without the crowd O14 was expected and does not appear
-    (report,) = json.loads(data.read_text())
-    assert (report["absent"], report["unexplained"]) == (["O14"], 0)
+    (found,) = json.loads(data.read_text())
+    assert (found["absent"], found["unexplained"]) == (["O14"], 0)
     assert "O29" in page.read_text()
 
 
@@ -148,7 +153,53 @@ def test_what_was_found_before_ctrl_c_is_kept(tmp_path: Path, monkeypatch: pytes
         return play_old(theatre, scene)
 
     monkeypatch.setattr(Theatre, "play_old", interrupted)
-    tape, data = write_tape(tmp_path / "tape.csv"), tmp_path / "report.json"
-    told = CliRunner().invoke(compare, ["replay", "--tape", str(tape), "--no-crowd", "--each", "--json", str(data)])
-    assert (told.exit_code, "Stopped: 1 of 16" in told.output) == (130, True)
-    assert [one["good"] for one in json.loads(data.read_text())] == [True]
+    tape, page, data = write_tape(tmp_path / "tape.csv"), tmp_path / "report.html", tmp_path / "report.json"
+    words = ["replay", "--tape", str(tape), "--no-crowd", "--each", "--html", str(page), "--json", str(data)]
+    told = CliRunner().invoke(compare, words)
+    stopped = "Stopped: 1 of 16 comparisons came to their end."
+    assert (told.exit_code, stopped in told.output, stopped in page.read_text()) == (130, True, True)
+    reports = json.loads(data.read_text())
+    assert [(one["good"], one["nothing"]) for one in reports] == [(True, ""), (False, stopped)]
+    assert reports[0]["subject"] == "Tape tape.csv, seed 7, 56 ticks, without the crowd."
+    assert "not a race" in told.output
+
+
+def test_each_defect_in_turn_and_a_defect_by_name_exclude_each_other(tmp_path: Path) -> None:
+    words = ["replay", "--tape", str(write_tape(tmp_path / "tape.csv")), "--each", "--defect", "O1"]
+    told = CliRunner().invoke(compare, words)
+    assert (told.exit_code, "leave --defect out" in told.output) == (2, True)
+
+
+def test_a_report_that_cannot_be_written_is_named_and_is_no_difference(capsys: pytest.CaptureFixture[str]) -> None:
+    findings = Findings("A title")
+    full = Path("/dev/full")
+    assert report.tell(findings, page=full, data=None, console=Console()) == 2
+    assert "/dev/full could not be written" in capsys.readouterr().out
+
+
+def test_what_nothing_explains_is_listed_uncut_up_to_ten(capsys: pytest.CaptureFixture[str]) -> None:
+    findings = Findings("A title", subject="Of this and that.")
+    findings.add(Difference("here", "2026-04-01 10:00", "what", str(n) * 200, "other", None) for n in range(12))
+    report.show(Console(width=80), findings)
+    told = capsys.readouterr().out
+    assert ("9" * 200 in told, "11" * 200 in told) == (True, False)
+    assert "and 2 more; the JSON has all" in told
+    assert "Of this and that." in told
+    assert "Of this and that." in report.render([findings])
+
+
+def test_a_terminal_that_went_away_costs_neither_the_file_nor_the_exit_code(tmp_path: Path) -> None:
+    data = tmp_path / "report.json"
+    script = (
+        "import os, sys; from pathlib import Path; from compare import report; from compare.findings import Findings;"
+        "os.read(0, 1); console, data = report.terminal(), Path(sys.argv[1]);"
+        "sys.exit(report.tell(Findings('A'), page=None, data=data, console=console))"
+    )
+    words = [sys.executable, "-c", script, str(data)]
+    pipe = subprocess.PIPE
+    process = subprocess.Popen(words, cwd=ROOT, stdin=pipe, stdout=pipe, stderr=pipe)
+    assert process.stdout is not None
+    process.stdout.close()
+    process.stdout = None
+    _, errors = process.communicate(b"x", timeout=30)
+    assert (process.returncode, errors, data.exists()) == (0, b"", True)

@@ -108,3 +108,18 @@ def test_an_exception_that_says_what_the_default_says_is_none(database: Database
     assert database.call("pmc_switch_ownership", p_owner="workers", p_sections=one)["unwatched"] == 1
     database.call("pmc_switch_ownership", p_owner="server", p_sections=one)
     assert database.call("pmc_show_ownership")["exceptions"] == []
+
+
+def test_reserved_seats_go_along_at_a_switch_back(database: Database, world: World) -> None:
+    see(database, facts(4, unreserved=2), NOON)
+    world.postgres.execute("update class_states set non_reserved_seats = 4")
+    assert database.call("pmc_switch_ownership", p_owner="workers")["carried"] == 1
+    assert world.state()["non_reserved_seats"] == 2
+
+
+def test_what_the_old_side_saw_by_a_clock_that_runs_ahead_counts_as_of_now(database: Database, world: World) -> None:
+    see(database, facts(4), NOON, now=NOON)
+    database.call("pmc_switch_ownership", p_owner="workers", p_now=NOON)
+    world.old_upsert(SECTION, facts(0))  # by the server's clock, which is not NOON
+    database.call("pmc_switch_ownership", p_owner="server", p_now=NOON + minutes(30))
+    assert read(database, now=NOON).observed_at == NOON + minutes(30)

@@ -96,22 +96,28 @@ def http(
     watched). What is not set leaves out the cases that need it. Exit code 2: nothing was compared, or a
     report could not be written.
     """
-    from compare import report
+    from compare import PREFIX, report
     from compare.case_file import SHIPPED, CaseError, read_cases
-    from compare.http import NothingComparedError, UnreachableError, compare_http, values_of
+    from compare.http import NothingComparedError, UnreachableError, compare_http
+    from shared.settings import prefixed
 
     console = report.terminal()
     try:
         cases = read_cases(file or SHIPPED)
         with console.status("Asking …") as status:
             tell = lambda number, count: status.update(f"Asking: case {number} of {count} …")  # noqa: E731 - a callback
-            findings = compare_http(old, new, cases, values_of(), allow_writes=allow_writes, seconds=seconds, tell=tell)
+            findings = compare_http(
+                old, new, cases, prefixed(PREFIX), allow_writes=allow_writes, seconds=seconds, tell=tell
+            )
     except (CaseError, UnreachableError) as error:
         console.print(str(error), style="red", highlight=False, markup=False)
         sys.exit(2)
     except NothingComparedError as error:
         console.print(
-            f"{error}\nNothing was compared. Set what is needed, or allow writes.", style="red", highlight=False
+            f"{error}\nNothing was compared. Set what is needed, or allow writes.",
+            style="red",
+            highlight=False,
+            markup=False,
         )
         sys.exit(2)
     findings.subject = f"Old side {old}, new side {new}."

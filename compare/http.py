@@ -7,12 +7,12 @@ additions, which the contracts allow; where the register promises some, they mus
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from compare import PREFIX
 from compare.case_file import Case
 from compare.findings import Difference, Findings
 from compare.http_answer import Answer, Side
@@ -24,7 +24,6 @@ from compare.register import BY_ID
 SECONDS = 100.0
 """How long an answer may take: a check may wait 90 s for the scraper."""
 
-_PREFIX = "COMPARE_"
 _OPEN = ("TERM", "CLASS_NBR", "OTHER_CLASS_NBR")
 _LONGEST = 80
 _WHEN = "%Y-%m-%d %H:%M"
@@ -59,11 +58,6 @@ class Played:
     def failed(self) -> bool:
         """Whether an answer did not come."""
         return any(answer.failure for answer in (self.old, self.again, self.new))
-
-
-def values_of(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """What the cases may need, from the environment: everything that is called COMPARE_ and something."""
-    return {name.removeprefix(_PREFIX): value for name, value in environ.items() if name.startswith(_PREFIX) and value}
 
 
 def compare_http(
@@ -116,7 +110,7 @@ def _entries(case: str) -> Iterator[tuple[str, Expected]]:
 def _why_not(case: Case, values: Mapping[str, str], allow_writes: bool) -> str | None:
     missing = sorted(case.needs() - values.keys())
     if missing:
-        return f"needs {', '.join(_PREFIX + name for name in missing)}"
+        return f"needs {', '.join(PREFIX + name for name in missing)}"
     return "writes, which takes --allow-writes" if case.changes and not allow_writes else None
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -13,18 +12,17 @@ from pathlib import Path
 import psycopg
 from rich.console import Console
 
-from compare import report
+from compare import PREFIX, report
 from compare.findings import Findings
 from compare.session import Session
 from compare.shadow import Shadow
 from compare.shadow_copy import CopyError
 from compare.shadow_report import report_shadow
 from shared.clients.scraper import Scraper
-from shared.settings import SettingsError, load
+from shared.settings import SettingsError, load, prefixed
 from shared.stores.database import DatabaseError, connect_postgres
 
 _LOOK_AGAIN = 2.0
-_OLD = "COMPARE_OLD_DATABASE"
 
 
 def run_shadow(
@@ -39,10 +37,10 @@ def run_shadow(
     except SettingsError as error:
         console.print(str(error), style="red", highlight=False)
         return 2
-    old = os.environ.get(_OLD)
+    old = prefixed(PREFIX).get("OLD_DATABASE")
     copy, url, token = settings.database_url, settings.scraper_url, settings.scraper_secret_token
     if not (old and copy and url and token):
-        needed = f"{_OLD}, DATABASE_URL, SCRAPER_URL and SCRAPER_SECRET_TOKEN"
+        needed = f"{PREFIX}OLD_DATABASE, DATABASE_URL, SCRAPER_URL and SCRAPER_SECRET_TOKEN"
         console.print(f"Not all of {needed} are set.", style="red", highlight=False)
         return 2
     try:

@@ -10,10 +10,9 @@ from datetime import datetime, timedelta
 
 from compare.decisions import FACTS, Key
 from shared.clients.scraper import Answer, Broken, Found, NotFound
+from shared.core.changes import is_staff
 from shared.core.sections import Facts, Section
 from shared.flows.tools import Clock, LooksUp
-
-NOBODY = ("", "staff")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +27,7 @@ class Look:
         if self.facts is None:
             return None
         if kind == "instructor_assigned":
-            return (self.facts.instructor_name or "").strip().lower() not in NOBODY
+            return not is_staff(self.facts.instructor_name)
         seats = self.facts.non_reserved_seats
         seats = self.facts.seats_available if seats is None else seats
         return None if seats is None else seats > 0

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from compare.findings import Difference, Findings
 from compare.quantiles import p50_p95
-from compare.shadow import Shadow, in_share
+from compare.shadow import Shadow
 from compare.shadow_evidence import EARLY, EXTRA, LATE, MISSED, TIMING, UNDECIDED, Evidence, Told, explain_rows
 from compare.shadow_looks import Look
 from shared.core.slots import ROUND, SLOT
@@ -17,24 +17,24 @@ _WORDS = {EXTRA: ("not told", "told"), MISSED: ("told", "not told"), EARLY: ("la
 
 
 def report_shadow(shadow: Shadow) -> Findings:
-    """Everything that a run found; reads both databases a last time. Raises `psycopg.Error`."""
+    """Everything that a run found; reads both databases a last time, as far as they answer."""
     evidence = shadow.finish()
     findings = Findings("Shadow: what the old side did and what we would have done")
     theirs = [one for one in evidence.claims if one.at >= shadow.begun]
     pairs, extra, missed = pair(evidence.told, theirs)
-    alike, changed, rows = _rows(evidence, shadow.share)
-    findings.add(rows)
+    alike, changed, rows = _rows(evidence)
     sooner = [(one, EARLY) for one, other in pairs if one.slot < other.slot]
     later = [(other, LATE) for one, other in pairs if one.slot > other.slot]
     alone = [*((one, EXTRA) for one in extra), *((one, MISSED) for one in missed)]
     outcomes: Counter[tuple[str, str]] = Counter()
+    apart: list[Difference] = []
     for one, what in sorted([*sooner, *later, *alone], key=lambda found: found[0].at):
         name = evidence.explain(one, what)
         if name in (TIMING, UNDECIDED):
             outcomes[what, str(name)] += 1
         else:
-            findings.add([_told(evidence, one, what, name)])
-    findings.add(_never_due(shadow))
+            apart.append(_told(evidence, one, what, name))
+    findings.add([*rows, *apart, *_never_due(shadow)])
     undecided = [f"{sum(outcomes[what, UNDECIDED] for what in whats):,}" for whats in ((MISSED, LATE), (EXTRA, EARLY))]
     same = len(pairs) - len(sooner) - len(later)
     findings.figures = [
@@ -73,11 +73,9 @@ def pair(ours: Iterable[Told], theirs: Iterable[Told]) -> tuple[list[tuple[Told,
     return pairs, extra, left
 
 
-def _rows(evidence: Evidence, share: int) -> tuple[int, int, list[Difference]]:
+def _rows(evidence: Evidence) -> tuple[int, int, list[Difference]]:
     alike, changed, found = 0, 0, []
     for section in sorted(evidence.old.sections()):
-        if not in_share(section, share):
-            continue
         same, moved, apart = explain_rows(evidence, section)
         alike, changed = alike + same, changed + moved
         for at, fields, name in apart:

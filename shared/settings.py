@@ -207,6 +207,15 @@ def names() -> list[str]:
     return [name.upper() for name in Settings.model_fields]
 
 
+def prefixed(prefix: str, environ: Mapping[str, str] | None = None) -> dict[str, str]:
+    """What the environment holds under names with this prefix, by the rest of the name; empty ones are not set.
+
+    For a command with words of its own, which the product does not know as settings.
+    """
+    given = os.environ if environ is None else environ
+    return {name.removeprefix(prefix): value for name, value in given.items() if name.startswith(prefix) and value}
+
+
 def _gather(environ: Mapping[str, str], env_file: Path | None) -> dict[str, str]:
     """The raw values by our names: the file first, the environment over it, old names where ours are not set."""
     try:

@@ -117,12 +117,8 @@ class _Plain(HTTPConnection):
         return super().getresponse()
 
 
-class _Secure(HTTPSConnection):
-    def getresponse(self) -> Any:
-        """As over a plain connection."""
-        if deadline := _current.get():
-            deadline.uses(self.sock)
-        return super().getresponse()
+class _Secure(_Plain, HTTPSConnection):
+    """The same over TLS."""
 
 
 class _PlainPool(HTTPConnectionPool):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import psycopg
@@ -13,11 +13,9 @@ from compare.decisions import Slot
 from compare.new_side import NewSide
 from compare.origin_rules import NONE, Defects
 from compare.play import replay_all
-from compare.replay import Season, Theatre
+from compare.replay import Theatre
 from compare.scene import Scene
-from compare.script import LENGTH
 from shared.emails.renderer import Renderer
-from tests.integration.test_compare_replay import write_tape
 
 SQL = {
     "claims are always taken": ("where n.expires_at <= p_now", ""),
@@ -65,18 +63,6 @@ EMAILS = {
     "another's link": lambda email: email | {"text": email["text"].replace("token=", "token=x")},
     "another year": lambda email: email | {"text": email["text"].replace(", 2026 at", ", 1999 at")},
 }
-
-
-@pytest.fixture(scope="module")
-def theatre() -> Iterator[Theatre]:
-    with Theatre() as one:
-        yield one
-
-
-@pytest.fixture(scope="module")
-def scene(tmp_path_factory: pytest.TempPathFactory) -> Scene:
-    tape = write_tape(tmp_path_factory.mktemp("tape") / "campus.csv")
-    return Season(tape, LENGTH, crowd=False).scene()
 
 
 @pytest.fixture(scope="module")

@@ -16,10 +16,11 @@ import pytest
 
 from compare.case_file import Case
 from compare.findings import Difference, Findings
-from compare.http import NothingComparedError, UnreachableError, compare_http, explained, values_of
+from compare.http import NothingComparedError, UnreachableError, compare_http, explained
 from compare.http_expected import ABSENT
 from compare.report import render
 from local.web import Answer, Handler, Request, Server, json_answer
+from shared.settings import prefixed
 
 CASE = Case(name="a", method="GET", path="/a")
 
@@ -163,7 +164,7 @@ def test_where_nothing_can_be_compared_that_is_said() -> None:
 
 
 def test_every_value_of_the_environment_reaches_its_place() -> None:
-    values = values_of({"COMPARE_WORD": "a b/c", "COMPARE_EMPTY": "", "OTHER": "x"})
+    values = prefixed("COMPARE_", {"COMPARE_WORD": "a b/c", "COMPARE_EMPTY": "", "OTHER": "x"})
     assert values == {"WORD": "a b/c"}
     seen: list[Request] = []
 

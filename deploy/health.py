@@ -1,8 +1,10 @@
 """Is it ready, and no worse than before? What deploy.sh asks before it keeps a new release.
 
     .venv/bin/python deploy/health.py snapshot FILE           the state before, or "nothing runs", into FILE
-    .venv/bin/python deploy/health.py wait FILE [SECONDS]     status 0 once ready and no check worse than in FILE
-    .venv/bin/python deploy/health.py ready [SECONDS]         status 0 once ready
+    .venv/bin/python deploy/health.py wait FILE SETTLE HOLD   status 0 once it was ready, and no check worse than in
+                                                              FILE, for HOLD seconds on end; they must begin within
+                                                              SETTLE seconds
+    .venv/bin/python deploy/health.py ready                   status 0 once ready
 
 Something that was broken before the deployment does not undo it; something that it broke does.
 """
@@ -21,8 +23,6 @@ from shared.settings import Settings, SettingsError, load
 
 PATH = "/api/monitoring/health"
 READY_SECONDS = 60.0
-SETTLE_SECONDS = 90.0
-"""A new consumer has beaten, at 30 s, and been seen."""
 
 _RANKS = {"healthy": 0, "not_configured": 0, "degraded": 1, "unhealthy": 2}
 Ask = Callable[[str], tuple[int, Any]]
@@ -45,14 +45,34 @@ def worse(before: dict[str, int], after: dict[str, int]) -> list[str]:
     return [name for name, rank in before.items() if after.get(name, 3) > rank]
 
 
-def wait(ask: Ask, before: dict[str, int], seconds: float, clock: Callable[[], float] = time.monotonic) -> str | None:
-    """Until it is ready and nothing is worse than before; what is still wrong after `seconds`, or `None`."""
-    deadline = clock() + seconds
+def wait(
+    ask: Ask,
+    before: dict[str, int],
+    settle: float,
+    hold: float = 0.0,
+    *,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> str | None:
+    """Until it was ready and nothing worse than before for `hold` seconds on end; else what is wrong.
+
+    Those must begin within `settle` seconds. A moment of trouble begins them anew: what starts well and falls ill is
+    not in good health.
+    """
+    deadline = clock() + settle
+    good_since: float | None = None
     while True:
         problem = _problem(ask, before)
-        if problem is None or clock() >= deadline:
-            return problem
-        time.sleep(0.5)
+        now = clock()
+        if problem is not None:
+            good_since = None
+            if now >= deadline:
+                return problem
+        elif good_since is None:
+            good_since = now
+        if good_since is not None and now - good_since >= hold:
+            return None
+        sleep(0.5)
 
 
 def _problem(ask: Ask, before: dict[str, int]) -> str | None:
@@ -95,11 +115,10 @@ def main() -> None:
     if words[:1] == ["snapshot"] and len(words) == 2:
         Path(words[1]).write_text(json.dumps(_snapshot(ask)))
         return
-    if words[:1] == ["wait"] and len(words) in {2, 3}:
-        before = json.loads(Path(words[1]).read_text())
-        problem = wait(ask, before, float(words[2]) if len(words) == 3 else SETTLE_SECONDS)
-    elif words[:1] == ["ready"] and len(words) in {1, 2}:
-        problem = wait(ask, {}, float(words[1]) if len(words) == 2 else READY_SECONDS)
+    if words[:1] == ["wait"] and len(words) == 4:
+        problem = wait(ask, json.loads(Path(words[1]).read_text()), float(words[2]), float(words[3]))
+    elif words == ["ready"]:
+        problem = wait(ask, {}, READY_SECONDS)
     else:
         sys.exit(__doc__)
     if problem:

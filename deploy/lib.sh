@@ -14,7 +14,7 @@ UNITS=(pickmyclass-functions.service pickmyclass-consumer.service pickmyclass.ta
 DRY_RUN=no
 CHANGED=no
 
-say() { printf '%s\n' "$*"; }
+say() { printf '%s\n' "$*" || true; } # a full disk under the log is no reason to stop in the middle
 
 die() { # die MESSAGE [STATUS]
     printf '%s: %s\n' "${0##*/}" "$1" >&2
@@ -59,9 +59,10 @@ put_folder() { # put_folder FOLDER MODE OWNER
     run chown "$3" "$1"
 }
 
-install_units() { # install_units FOLDER: the units of that release
+install_units() { # install_units FOLDER: until the first deployment makes them links to those of the current release
     local unit any=no
     for unit in "${UNITS[@]}"; do
+        [[ ! -L $ROOT/etc/systemd/system/$unit ]] || continue
         put "$ROOT/etc/systemd/system/$unit" 0644 root:root <"$1/deploy/systemd/$unit"
         [[ $CHANGED == no ]] || any=yes
     done

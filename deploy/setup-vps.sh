@@ -33,7 +33,9 @@ main() {
     [[ $FIREWALL == no ]] || open_firewall
     configure_caddy
     install_units "$here/.."
-    run systemctl enable --quiet pickmyclass.target
+    put "$ROOT/etc/systemd/system/pickmyclass-recover.service" 0644 root:root <"$here/systemd/pickmyclass-recover.service"
+    [[ $CHANGED == no ]] || run systemctl daemon-reload
+    run systemctl enable --quiet pickmyclass.target pickmyclass-recover.service
     add_swap
     keep_time
     bound_journal
@@ -146,11 +148,13 @@ open_firewall() {
     # there our rules go in front of it. Everywhere else ufw does it.
     if iptables -S INPUT 2>/dev/null | grep -q -- '-j REJECT'; then
         open_ports_before_reject iptables
+        close_ipv6
         open_ports_before_reject ip6tables
         run netfilter-persistent save
         return
     fi
     command -v ufw >/dev/null || run env DEBIAN_FRONTEND=noninteractive apt-get install -q -y ufw
+    [[ ! -f $ROOT/etc/default/ufw ]] || run sed -i 's/^IPV6=.*/IPV6=yes/' "$ROOT/etc/default/ufw"
     local port
     for port in $(ssh_ports); do run ufw allow "$port/tcp"; done
     run ufw allow 80/tcp
@@ -167,6 +171,16 @@ open_ports_before_reject() { # open_ports_before_reject iptables|ip6tables
         place=$("$1" -S INPUT | grep -- '^-A' | grep -n -m 1 -- '-j REJECT' | cut -d: -f1) || true
         run "$1" -I INPUT "${place:-1}" "${words[@]}"
     done
+}
+
+close_ipv6() {
+    # Oracle's images close IPv4 only. IPv6 does not work without its ICMP, nor gets an address without DHCP's answers.
+    ip6tables -S INPUT 2>/dev/null | grep -q -- '-j REJECT' && return
+    run ip6tables -A INPUT -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
+    run ip6tables -A INPUT -i lo -j ACCEPT
+    run ip6tables -A INPUT -p ipv6-icmp -j ACCEPT
+    run ip6tables -A INPUT -p udp --dport 546 -j ACCEPT
+    run ip6tables -A INPUT -j REJECT --reject-with icmp6-adm-prohibited
 }
 
 configure_caddy() {
@@ -195,8 +209,14 @@ add_swap() {
 }
 
 keep_time() {
-    # Oracle's images bring chrony; a second time service would fight it.
-    systemctl is-active --quiet chrony 2>/dev/null && return
+    # Oracle's images bring chrony; a second time service would fight it. A small image may bring none.
+    local service
+    for service in chrony ntpsec ntp openntpd; do
+        if systemctl is-active --quiet "$service" 2>/dev/null; then return; fi
+    done
+    if [[ $(timedatectl show --property=CanNTP --value 2>/dev/null) == no ]]; then
+        run env DEBIAN_FRONTEND=noninteractive apt-get install -q -y systemd-timesyncd
+    fi
     run timedatectl set-ntp true
 }
 

@@ -100,6 +100,39 @@ def test_when_the_time_is_over_it_says_what_is_wrong() -> None:
     assert wait(Asked(body("degraded", redis="degraded")), {}, 0) is None, "with nothing before, ready is enough"
 
 
+class Moments:
+    """A clock that the waiting moves on."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@pytest.mark.parametrize(
+    ("ill_at", "verdict"), [(60.0, "worse than before: whole"), (100.0, None)], ids=["within the hold", "after it"]
+)
+def test_a_release_that_falls_ill_after_a_minute_is_not_in_good_health(ill_at: float, verdict: str | None) -> None:
+    moments = Moments()
+
+    def ask(query: str) -> tuple[int, Any]:
+        return 200, body("degraded" if moments.now >= ill_at else "healthy")
+
+    assert wait(ask, {"whole": 0}, 90, 70, clock=lambda: moments.now, sleep=moments.sleep) == verdict
+    assert moments.now == (90 if verdict else 70)
+
+
+def test_a_moment_of_trouble_begins_the_good_time_anew() -> None:
+    moments = Moments()
+
+    def ask(query: str) -> tuple[int, Any]:
+        return (503 if moments.now == 30 else 200), body("healthy")
+
+    assert wait(ask, {"whole": 0}, 90, 70, clock=lambda: moments.now, sleep=moments.sleep) is None
+    assert moments.now == 30.5 + 70
+
+
 @pytest.fixture
 def programs(tmp_path: Path) -> Path:
     """A folder as Debian has it, with the pg_dump of the embedded server as the newest."""

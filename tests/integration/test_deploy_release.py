@@ -36,7 +36,7 @@ esac
 """
 DUMP_PY = """
 import pathlib, sys
-if pathlib.Path(__file__).with_name("no-dump").exists():
+if pathlib.Path(sys.argv[1]).with_name("no-dump").exists():
     sys.exit("dump.py: refused")
 pathlib.Path(sys.argv[1]).write_text("dump")
 """
@@ -91,6 +91,7 @@ class Site:
         server.stub(
             "systemctl",
             f"""
+ulimit -S -f unlimited
 case $* in
 *pickmyclass-functions.service*)
     release=$(readlink -f {self.base}/current)
@@ -122,7 +123,7 @@ esac""",
     def commit(self, health: dict[str, Any], *files: str) -> str:
         """A new commit whose release is in that health, with `files` in it; returns its short id."""
         (self.origin / "health.json").write_text(json.dumps(health))
-        for name in ("does-not-start", "does-not-build", "does-not-migrate", "deploy/no-dump"):
+        for name in ("does-not-start", "does-not-build", "does-not-migrate"):
             (self.origin / name).unlink(missing_ok=True)
         for name in files:
             (self.origin / name).write_text("x")
@@ -134,7 +135,11 @@ esac""",
         """Run it as the clone has it."""
         self.server.forget_calls()
         script = self.base / "repo/deploy/deploy.sh"
-        return self.server.run(script, "--settle", str(settle), *words)
+        return self.server.run(script, "--settle", str(settle), "--hold", "0", *words)
+
+    def start_services(self) -> None:
+        """As the boot does."""
+        (self.server.state / "running").write_text(os.readlink(self.base / "current"))
 
     @property
     def in_service(self) -> str:
@@ -142,6 +147,13 @@ esac""",
         current = os.readlink(self.base / "current")
         assert (self.server.state / "running").read_text().strip() == current
         return current.rsplit("-", 1)[1]
+
+    @property
+    def proven(self) -> list[str]:
+        """The commits that served in good health, oldest first."""
+        return [
+            name.rsplit("-", 1)[1] for name in self.releases if (self.base / "releases" / name / ".proven").exists()
+        ]
 
     @property
     def releases(self) -> list[str]:
@@ -211,7 +223,7 @@ def test_a_release_in_worse_health_is_taken_back(site: Site) -> None:
     bad = site.commit(SICK)
     result = site.deploy()
     assert result.returncode == 3, result.stdout + result.stderr
-    assert "worse than before: whole, redis" in result.stderr
+    assert "worse than before: whole, redis" in result.stdout
     assert "serves again" in result.stdout
     assert site.in_service == good
     assert any(name.endswith(bad) for name in site.releases), "it stays on disk to be looked at"
@@ -257,18 +269,20 @@ def test_a_first_release_that_fails_stays_for_there_is_nothing_to_go_back_to(sit
     assert "no release before it" in result.stdout
 
 
-@pytest.mark.parametrize("file", ["does-not-build", "does-not-migrate", "deploy/no-dump"])
+@pytest.mark.parametrize("file", ["does-not-build", "does-not-migrate", "no-dump"])
 def test_what_fails_before_the_switch_leaves_the_old_release_running_untouched(site: Site, file: str) -> None:
     site.deploy()
     good = site.in_service
     site.commit(HEALTHY, file)
+    if file == "no-dump":
+        (site.server.root / "var/backups/pickmyclass/no-dump").touch()
     result = site.deploy()
     assert result.returncode == 1
     assert site.in_service == good
     assert not [call for call in site.server.calls if "restart" in call]
     if file == "does-not-build":
         assert len(site.releases) == 1, "half a release is removed"
-    if file == "deploy/no-dump":
+    if file == "no-dump":
         assert not [call for call in site.server.calls if call.endswith("run.sh migrate")], "no dump, no migration"
 
 
@@ -279,7 +293,7 @@ def test_a_caddyfile_that_is_not_valid_stops_it_before_the_switch(site: Site) ->
     site.commit(HEALTHY)
     result = site.deploy()
     assert result.returncode == 1
-    assert "not valid" in result.stderr
+    assert "not valid" in result.stdout
     assert site.in_service == good
     assert (site.server.root / "etc/caddy/Caddyfile").read_bytes() == (ROOT / "Caddyfile").read_bytes()
 
@@ -300,7 +314,7 @@ def test_rollback_without_a_release_before_says_so(site: Site) -> None:
     site.deploy()
     result = site.deploy("--rollback")
     assert result.returncode == 1
-    assert "no release before" in result.stderr
+    assert "no proven release before" in result.stdout
 
 
 def test_a_branch_a_tag_and_a_commit_can_be_named_and_nonsense_cannot(site: Site) -> None:
@@ -313,7 +327,7 @@ def test_a_branch_a_tag_and_a_commit_can_be_named_and_nonsense_cannot(site: Site
         assert site.in_service == expected
     nonsense = site.deploy("--ref", "nonsense")
     assert nonsense.returncode == 1
-    assert "no branch, tag or commit" in nonsense.stderr
+    assert "no branch, tag or commit" in nonsense.stdout
 
 
 def test_a_dry_run_does_nothing(site: Site) -> None:
@@ -325,6 +339,76 @@ def test_a_dry_run_does_nothing(site: Site) -> None:
     assert "would" in result.stdout
     assert site.server.files() == before
     assert site.server.changes() == []
+
+
+def test_going_back_passes_over_what_never_served(site: Site) -> None:
+    site.deploy()
+    first = site.in_service
+    for files in (("does-not-migrate",), ("does-not-start",)):
+        site.commit(HEALTHY, *files)
+        assert site.deploy().returncode in {1, 3}
+    second = site.commit(HEALTHY)
+    assert site.deploy().returncode == 0
+    assert site.proven == [first, second]
+    assert site.deploy("--rollback").returncode == 0
+    assert site.in_service == first
+
+
+def test_what_the_operator_went_back_from_is_not_gone_back_to(site: Site) -> None:
+    site.deploy()
+    first = site.in_service
+    bad = site.commit(HEALTHY)
+    site.deploy()
+    site.deploy("--rollback")
+    third = site.commit(HEALTHY)
+    site.deploy()
+    assert site.proven == [first, third]
+    assert site.deploy("--rollback").returncode == 0
+    assert site.in_service == first != bad
+
+
+def test_releases_that_fail_push_no_proven_one_out_and_are_cleared_away_by_the_next(site: Site) -> None:
+    site.deploy()
+    first = site.in_service
+    site.commit(HEALTHY)
+    site.deploy()
+    for _ in range(5):
+        site.commit(HEALTHY, "does-not-migrate")
+        assert site.deploy().returncode == 1
+    assert len(site.releases) == 3, "the last failed one stays to be looked at"
+    assert first in site.proven
+
+
+def test_the_scripts_of_a_release_that_was_taken_back_deploy_nothing(site: Site) -> None:
+    site.deploy()
+    script = site.origin / "deploy/lib.sh"
+    good = script.read_text()
+    script.write_text(good.replace("say() {", "say() { echo the bad one speaks; "))
+    site.commit(SICK)
+    assert site.deploy().returncode == 3
+    script.write_text(good)
+    mended = site.commit(HEALTHY)
+    result = site.deploy()
+    assert result.returncode == 0, result.stdout
+    assert "the bad one speaks" not in result.stdout
+    assert site.in_service == mended
+
+
+@pytest.mark.parametrize("broken", ["exit 0\n", "exit 1\n", "if then\n", "rm -rf nothing; sleep 0\n"])
+def test_a_release_that_could_not_be_replaced_is_not_switched_to(site: Site, broken: str) -> None:
+    site.deploy()
+    good = site.in_service
+    script = site.origin / "deploy/deploy.sh"
+    whole = script.read_text()
+    script.write_text("#!/bin/bash\n" + broken)
+    site.commit(HEALTHY)
+    result = site.deploy()
+    assert result.returncode == 1
+    assert "deploy.sh does not work" in result.stdout
+    assert site.in_service == good
+    script.write_text(whole)
+    site.commit(HEALTHY)
+    assert site.deploy().returncode == 0
 
 
 def test_old_releases_are_removed_but_never_the_one_before(site: Site) -> None:
@@ -342,7 +426,7 @@ def test_only_one_deployment_runs_at_a_time(site: Site) -> None:
         fcntl.flock(lock, fcntl.LOCK_EX)
         result = site.deploy()
     assert result.returncode == 1
-    assert "another deployment" in result.stderr
+    assert "another deployment" in result.stdout
 
 
 def test_without_settings_it_names_the_way(site: Site) -> None:

@@ -46,11 +46,12 @@ def test_a_bare_server_gets_everything_it_needs(server: ScratchServer) -> None:
     assert (
         "useradd --system --user-group --home-dir /var/lib/pickmyclass --shell /usr/sbin/nologin pickmyclass" in calls
     )
-    assert "systemctl enable --quiet pickmyclass.target" in calls
+    assert "systemctl enable --quiet pickmyclass.target pickmyclass-recover.service" in calls
     assert "systemctl restart redis-server" in calls
     assert "timedatectl set-ntp true" in calls
     files = server.files()
-    for unit in ("pickmyclass-functions.service", "pickmyclass-consumer.service", "pickmyclass.target"):
+    units = ("pickmyclass-functions.service", "pickmyclass-consumer.service", "pickmyclass.target")
+    for unit in (*units, "pickmyclass-recover.service"):
         assert files[f"etc/systemd/system/{unit}"] == (0o644, (ROOT / "deploy/systemd" / unit).read_bytes())
     assert b"SystemMaxUse=200M" in files["etc/systemd/journald.conf.d/pickmyclass.conf"][1]
     assert b"/swapfile none swap" in files["etc/fstab"][1]
@@ -160,6 +161,18 @@ def test_on_oracles_image_the_rules_go_before_its_reject_and_ufw_stays_away(serv
     assert (server.state / "iptables").read_text().splitlines() == rules
 
 
+def test_on_oracles_image_ipv6_is_closed_like_ipv4(server: ScratchServer) -> None:
+    (server.state / "iptables").write_text(ORACLE_RULES)
+    set_up(server)
+    rules = (server.state / "ip6tables").read_text().splitlines()
+    assert rules[-1] == "-A INPUT -j REJECT --reject-with icmp6-adm-prohibited"
+    assert rules[:2] == ["-A INPUT -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT", "-A INPUT -i lo -j ACCEPT"]
+    open_ports = [rule for rule in rules if "--dport" in rule]
+    assert sorted(rule.split("--dport ")[1].split()[0] for rule in open_ports) == ["22", "443", "443", "546", "80"]
+    set_up(server)
+    assert (server.state / "ip6tables").read_text().splitlines() == rules
+
+
 def test_an_oracle_server_is_told_about_its_second_firewall_and_its_idle_rule(server: ScratchServer) -> None:
     tag = server.root / "sys/class/dmi/id/chassis_asset_tag"
     tag.parent.mkdir(parents=True)
@@ -175,8 +188,17 @@ def test_existing_swap_is_left_alone(server: ScratchServer) -> None:
     assert not [call for call in server.changes() if call.startswith(("mkswap", "fallocate"))]
 
 
-def test_oracles_own_time_service_is_left_alone(server: ScratchServer) -> None:
-    (server.state / "active").write_text("chrony\n")
+def test_a_debian_without_a_time_service_gets_one(server: ScratchServer) -> None:
+    (server.state / "can-ntp").write_text("no\n")
+    set_up(server)
+    calls = server.changes()
+    installed = calls.index("apt-get install -q -y systemd-timesyncd")
+    assert installed < calls.index("timedatectl set-ntp true")
+
+
+@pytest.mark.parametrize("service", ["chrony", "ntpsec", "openntpd"])
+def test_another_time_service_is_left_alone(server: ScratchServer, service: str) -> None:
+    (server.state / "active").write_text(f"{service}\n")
     set_up(server)
     assert not [call for call in server.changes() if call.startswith("timedatectl")]
 

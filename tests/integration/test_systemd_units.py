@@ -46,11 +46,14 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     python.parent.mkdir(parents=True)
     python.write_text("#!/bin/sh\n")
     python.chmod(0o755)
+    script = root / "opt/pickmyclass/repo/deploy/deploy.sh"
+    script.parent.mkdir(parents=True)
+    shutil.copy(ROOT / "deploy/deploy.sh", script)
     return root
 
 
 @needs_systemd
-@pytest.mark.parametrize("unit", [*SERVICES, "pickmyclass.target"])
+@pytest.mark.parametrize("unit", [*SERVICES, "pickmyclass.target", "pickmyclass-recover.service"])
 def test_systemd_accepts_the_unit_without_a_word(installed: Path, unit: str) -> None:
     result = run("systemd-analyze", "verify", "--man=no", f"--root={installed}", unit)
     ours = [line for line in (result.stdout + result.stderr).splitlines() if "pickmyclass" in line]

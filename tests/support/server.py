@@ -10,6 +10,33 @@ from pathlib import Path
 STUBS = {
     "systemctl": """
 [ "$1" != is-active ] || grep -qsx "$3" "$STATE/active" """,
+    # A unit of its own: what it started is killed with it, and its last command runs however it ended.
+    "systemd-run": """
+while :; do
+    case $1 in
+    --property=StandardOutput=append:*) log=${1#*append:} ;;
+    --property=ExecStopPost=*) last=${1#*ExecStopPost=} ;;
+    -*) ;;
+    *) break ;;
+    esac
+    shift
+done
+[ ! -e "$STATE/fault" ] || export BASH_ENV="$STATE/fault"
+rm -f "$STATE/unit-ended"
+setsid sh -c '
+    exec >>"$1" 2>&1
+    last=$2 state=$3
+    shift 3
+    setsid "$@" &
+    echo $! >"$state/unit-pid"
+    wait $!
+    status=$?
+    kill -9 -- "-$(cat "$state/unit-pid")" 2>/dev/null
+    unset BASH_ENV
+    [ -e "$state/power-loss" ] || $last
+    echo $status >"$state/unit-ended"
+    exit $status' sh "$log" "$last" "$STATE" "$@" &
+wait $!""",
     "apt-get": """
 if [ "$1" = install ]; then for word; do echo "$word" >> "$STATE/packages"; done; fi""",
     "dpkg-query": """
@@ -22,7 +49,8 @@ for word; do :; done; echo "$word" >> "$STATE/users" """,
 shift 3; exec "$@" """,
     "chown": "",
     "ufw": "",
-    "timedatectl": "",
+    "timedatectl": """
+[ "$1" != show ] || cat "$STATE/can-ntp" 2>/dev/null""",
     "sysctl": "",
     "netfilter-persistent": "",
     "iptables": """
@@ -32,8 +60,12 @@ case $1 in
 -I) place=$3; shift 3; sed -i "$((place + 1))i -A INPUT $*" "$STATE/iptables" ;;
 esac""",
     "ip6tables": """
-[ "$1" = -C ] && exit 1
-[ "$1" != -S ]""",
+case $1 in
+-S) cat "$STATE/ip6tables" 2>/dev/null ;;
+-C) shift 2; grep -qsxF -- "-A INPUT $*" "$STATE/ip6tables" ;;
+-A) shift; echo "-A $*" >> "$STATE/ip6tables" ;;
+-I) place=$3; shift 3; sed -i "${place}i -A INPUT $*" "$STATE/ip6tables" ;;
+esac""",
     "sshd": """
 echo 'port 22'; cat "$STATE/sshd" 2>/dev/null; true""",
     "swapon": """
@@ -77,7 +109,14 @@ class ScratchServer:
     def changes(self) -> list[str]:
         """The calls that change something, as against those that only ask."""
         asking = ("dpkg-query", "getent", "sshd", "swapon --show", "iptables -S", "iptables -C", "ip6tables -S")
-        asking += ("ip6tables -C", "systemctl is-active", "caddy version", "caddy validate", "runuser")
+        asking += (
+            "ip6tables -C",
+            "systemctl is-active",
+            "timedatectl show",
+            "caddy version",
+            "caddy validate",
+            "runuser",
+        )
         return [call for call in self.calls if not call.startswith(asking)]
 
     def forget_calls(self) -> None:
@@ -88,18 +127,27 @@ class ScratchServer:
         self, program: Path, *words: str, timeout: float = 60, environ: Mapping[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
         """Run one of the scripts on this server."""
-        return subprocess.run(
+        with self.start(program, *words, environ=environ) as process:
+            try:
+                said, complained = process.communicate(timeout=timeout)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise
+        return subprocess.CompletedProcess(process.args, process.returncode, said, complained)
+
+    def start(
+        self, program: Path, *words: str, environ: Mapping[str, str] | None = None, new_session: bool = False
+    ) -> subprocess.Popen[str]:
+        """Begin one of the scripts on this server."""
+        own = {"PATH": f"{self._bin}:{os.environ['PATH']}", "PICKMYCLASS_ROOT": str(self.root), "LC_ALL": "C"}
+        return subprocess.Popen(
             [str(program), *words],
-            env={
-                "PATH": f"{self._bin}:{os.environ['PATH']}",
-                "PICKMYCLASS_ROOT": str(self.root),
-                "LC_ALL": "C",
-                **(environ or {}),
-            },
+            env={**own, **(environ or {})},
             stdin=subprocess.DEVNULL,
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
-            timeout=timeout,
+            start_new_session=new_session,
         )
 
     def files(self) -> dict[str, tuple[int, bytes]]:

@@ -42,7 +42,7 @@ def settings_or_exit(*, complete: bool) -> Settings:
 @click.option("--term", help="The term that the campus is played as; default: one that is not over on that day.")
 def demo(tape: Path | None, ticks: int | None, sections: int | None, seed: int, term: str | None) -> None:
     """Play a day on real embedded parts and compare every email with what the campus did."""
-    from local.demo import run_demo
+    from workshop.demo.demo import run_demo
 
     sys.exit(run_demo(tape=tape, ticks=ticks, sections=sections, seed=seed, term=term))
 
@@ -52,10 +52,10 @@ def demo(tape: Path | None, ticks: int | None, sections: int | None, seed: int, 
 def up(local: bool) -> None:
     """Serve everything until Ctrl-C."""
     if local:
-        from local.up import run_local
+        from workshop.demo.up import run_local
 
         sys.exit(run_local())
-    from shared.ops.supervise import run_both
+    from shared.cli.supervise import run_both
 
     settings_or_exit(complete=True)
     sys.exit(run_both())
@@ -72,9 +72,9 @@ def rehearse(speed: float, clock: Path | None) -> None:
     """Let this process wait `speed` times as short and tell the time by `clock`, if a chaos run started it."""
     if speed == 1 and clock is None:
         return
-    from chaos.clock import ShiftedClock
-    from shared.core.durations import Durations
+    from shared.durations import Durations
     from shared.wiring import now, wiring
+    from workshop.chaos.clock import ShiftedClock
 
     wiring(clock=ShiftedClock(clock) if clock else now, durations=Durations().divided_by(speed))
 
@@ -128,8 +128,8 @@ def consumer(replay: bool, speed: float, clock: Path | None) -> None:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def migrate(post_cutover: bool, yes: bool) -> None:
     """Apply the migrations to DATABASE_URL; a second run changes nothing."""
-    from shared.stores.migrations import MigrationError
-    from shared.stores.migrations import migrate as apply
+    from shared.migrations import MigrationError
+    from shared.migrations import migrate as apply
 
     settings = settings_or_exit(complete=False)
     if settings.database_url is None:
@@ -148,7 +148,7 @@ def migrate(post_cutover: bool, yes: bool) -> None:
 @click.argument("words", nargs=-1, type=click.UNPROCESSED)
 def ops(words: tuple[str, ...]) -> None:
     """Look and act: status, tick, check, ownership …"""
-    from shared.ops.cli import ops as group
+    from shared.cli.main import ops as group
 
     group(args=list(words), prog_name="run.sh ops")
 
@@ -161,7 +161,7 @@ def ops(words: tuple[str, ...]) -> None:
 @click.option("--keep", type=click.Path(file_okay=False, path_type=Path), help="Keep the logs of failed runs here.")
 def chaos(seed: int | None, minutes: float, tape: Path | None, seeds: int, keep: Path | None) -> None:
     """Kill, stop, empty and break everything while a campus is played; then compare every email."""
-    from chaos.command import run_chaos
+    from workshop.chaos.command import run_chaos
 
     sys.exit(run_chaos(seed=seed, minutes=minutes, tape=tape, seeds=seeds, keep=keep))
 
@@ -173,7 +173,7 @@ def chaos(seed: int | None, minutes: float, tape: Path | None, seeds: int, keep:
 )
 def bench(only: tuple[str, ...], json_file: Path | None) -> None:
     """Measure what everything costs, beside plain Huey and BullMQ."""
-    from bench.command import run_bench
+    from workshop.bench.command import run_bench
 
     sys.exit(run_bench(only=only, json_file=json_file))
 
@@ -182,7 +182,7 @@ def bench(only: tuple[str, ...], json_file: Path | None) -> None:
 @click.argument("words", nargs=-1, type=click.UNPROCESSED)
 def compare(words: tuple[str, ...]) -> None:
     """Compare with the old Workers version: replay, http …"""
-    from compare.command import compare as group
+    from workshop.compare.command import compare as group
 
     group(args=list(words), prog_name="run.sh compare")
 

@@ -10,19 +10,19 @@ import socket
 import time
 from typing import Any
 
-from shared.core.jobs import current_delivery
-from shared.flows.duties import Duties, Heard, Worker
-from shared.flows.mail import send_due_mail
-from shared.flows.maintenance import Maintenance
-from shared.flows.queued import check_queued
-from shared.ops.alerts import raise_alerts
-from shared.ops.heartbeat import Heartbeat
-from shared.ops.notify import Notifier, Watchdog
-from shared.ops.pulse import Pulse
+from shared.checks.duties import Duties, Heard, Worker
+from shared.checks.queued import check_queued
+from shared.health.alerts import raise_alerts
+from shared.health.heartbeat import Heartbeat
+from shared.health.maintenance import Maintenance
+from shared.health.notify import Notifier, Watchdog
+from shared.health.pulse import Pulse
+from shared.mail.send import send_due_mail
+from shared.queue import LeasedHuey, Turn
+from shared.queue.consumer import LeasedConsumer
+from shared.queue.jobs import current_delivery
 from shared.schedule import OFF, is_due, latest_slots
 from shared.settings import take_supervisor
-from shared.stores.queue import LeasedHuey, Turn
-from shared.stores.queue.consumer import LeasedConsumer
 from shared.wiring import Wiring, wiring
 
 log = logging.getLogger("huey_app")

@@ -1,1 +1,1 @@
-"""What the functions and the consumer share: rules, flows, stores, clients."""
+"""What the functions and the consumer share, in rooms by subject (docs/architecture.md)."""

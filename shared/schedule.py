@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
 
-from shared.core.slots import ROUND, SLOT, Group, group_at, slot_start
+from shared.sections.slots import ROUND, SLOT, Group, group_at, slot_start
 
 OFF = "off"
 

@@ -15,22 +15,22 @@ from typing import Generic, TypeVar, overload
 from zoneinfo import ZoneInfo
 
 from shared import logs
-from shared.clients.resend import ResendClient
-from shared.clients.scraper import Scraper
-from shared.core.durations import Durations
-from shared.core.sections import Section
-from shared.emails.renderer import Renderer
-from shared.emails.tokens import UnsubscribeTokens
-from shared.flows.check import Checker
-from shared.flows.mail import MailRoom, MailTiming
-from shared.flows.tick import Ticker
-from shared.ops.measures import MeasuredChecker, MeasuredScraper, Measures
+from shared.checks.check import Checker
+from shared.checks.tick import Ticker
+from shared.database import Database, connect_postgres, connect_supabase
+from shared.durations import Durations
+from shared.health.measures import MeasuredChecker, MeasuredScraper, Measures
+from shared.lock import Lock
+from shared.mail.renderer import Renderer
+from shared.mail.resend import ResendClient
+from shared.mail.send import MailRoom, MailTiming
+from shared.mail.tokens import UnsubscribeTokens
+from shared.queue import LeasedHuey
+from shared.redis import Redis, connect_redis
+from shared.sections.section import Section
 from shared.settings import Settings, SettingsError, load
-from shared.stores.breaker import Breaker
-from shared.stores.database import Database, connect_postgres, connect_supabase
-from shared.stores.lock import Lock
-from shared.stores.queue import LeasedHuey
-from shared.stores.redis import Redis, connect_redis
+from shared.source.breaker import Breaker
+from shared.source.scraper import Scraper
 
 T = TypeVar("T")
 

@@ -7,10 +7,10 @@ curl -X DELETE -H "Authorization: Bearer $TOKEN" localhost:8080/api/user/delete
 import functions_framework
 from flask import Request, Response
 
-from shared.flows.account import Account
+from shared.students.account import Account
+from shared.students.users import require_user
 from shared.web.doors import door
 from shared.web.replies import reply
-from shared.web.users import require_user
 from shared.wiring import wiring
 
 

@@ -9,14 +9,14 @@
 import functions_framework
 from flask import Request, Response
 
-from shared.core.sections import Section
-from shared.flows.watches import AlreadyWatchingError, Watches, WatchLimitError
 from shared.logs import bind
+from shared.sections.section import Section
+from shared.students.lookups import told_to_students
+from shared.students.users import User, refusal, require_user
+from shared.students.watches import AlreadyWatchingError, Watches, WatchLimitError
 from shared.web.doors import door, read_json, read_query
 from shared.web.inputs import SectionBody, WatchQuery
-from shared.web.lookups import told_to_students
 from shared.web.replies import reply
-from shared.web.users import User, refusal, require_user
 from shared.wiring import wiring
 
 

@@ -12,9 +12,9 @@ from flask import Request, Response
 from pydantic import BaseModel
 from redis import RedisError
 
-from shared.core.slots import group_at
-from shared.flows.tick import LockBusyError, LockUnavailableError, TickOrder
-from shared.stores.database import DatabaseError
+from shared.checks.tick import LockBusyError, LockUnavailableError, TickOrder
+from shared.database import DatabaseError
+from shared.sections.slots import group_at
 from shared.web.auth import require_operator
 from shared.web.doors import door, read_query
 from shared.web.replies import ReplyError, failure, invalid_input, reply

@@ -7,14 +7,14 @@
 import functions_framework
 from flask import Request, Response
 
-from shared.core.sections import Section
-from shared.flows.watches import Watches
 from shared.logs import bind
+from shared.sections.section import Section
+from shared.students.lookups import told_to_students
+from shared.students.users import require_user
+from shared.students.watches import Watches
 from shared.web.doors import door, read_json
 from shared.web.inputs import SectionBody
-from shared.web.lookups import told_to_students
 from shared.web.replies import reply
-from shared.web.users import require_user
 from shared.wiring import wiring
 
 SHOWN = (

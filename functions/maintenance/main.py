@@ -6,7 +6,7 @@ curl -H "Authorization: Bearer $CRON_SECRET" localhost:8080/api/cron/maintenance
 import functions_framework
 from flask import Request, Response
 
-from shared.flows.maintenance import Maintenance
+from shared.health.maintenance import Maintenance
 from shared.web.auth import require_operator
 from shared.web.doors import door
 from shared.web.replies import reply

@@ -6,7 +6,7 @@ curl localhost:8080/metrics
 import functions_framework
 from flask import Request, Response
 
-from shared.ops.metrics import CONTENT_TYPE, collect
+from shared.health.metrics import CONTENT_TYPE, collect
 from shared.web.auth import is_local, require_operator
 from shared.web.doors import door
 from shared.wiring import wiring

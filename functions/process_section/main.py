@@ -15,10 +15,7 @@ from flask import Request, Response
 from pydantic import BaseModel, Field
 from redis import RedisError
 
-from shared.core.changes import EventKind
-from shared.core.durations import Durations
-from shared.core.sections import Section
-from shared.flows.check import (
+from shared.checks.check import (
     BreakerOpenError,
     BreakerUnknownError,
     CheckError,
@@ -26,9 +23,12 @@ from shared.flows.check import (
     CheckReport,
     Outcome,
 )
-from shared.flows.mail import send_own_mail
+from shared.durations import Durations
 from shared.logs import bind
-from shared.stores.queue import LeasedHuey
+from shared.mail.send import send_own_mail
+from shared.queue import LeasedHuey
+from shared.sections.changes import EventKind
+from shared.sections.section import Section
 from shared.web.auth import require_operator
 from shared.web.doors import door, read_json
 from shared.web.replies import failure, reply

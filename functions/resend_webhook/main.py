@@ -9,11 +9,11 @@ import logging
 import functions_framework
 from flask import Request, Response
 
-from shared.flows.webhooks import EVENTS, Webhooks
-from shared.stores.database import DatabaseError
+from shared.database import DatabaseError
+from shared.students.signatures import is_signed
+from shared.students.webhooks import EVENTS, Webhooks
 from shared.web.doors import door
 from shared.web.replies import failure, reply
-from shared.web.signatures import is_signed
 from shared.wiring import wiring
 
 log = logging.getLogger(__name__)

@@ -8,8 +8,8 @@ import logging
 import functions_framework
 from flask import Request, Response
 
-from shared.flows.unsubscribe import Unsubscribe
-from shared.stores.database import DatabaseError
+from shared.database import DatabaseError
+from shared.students.unsubscribe import Unsubscribe
 from shared.web.doors import door, read_query
 from shared.web.inputs import TokenQuery
 from shared.web.pages import page

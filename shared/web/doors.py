@@ -21,9 +21,9 @@ from flask import Request, Response
 from pydantic import BaseModel, ValidationError
 from werkzeug.exceptions import RequestEntityTooLarge
 
+from shared.database import DatabaseError
 from shared.logs import bind
 from shared.settings import SettingsError
-from shared.stores.database import DatabaseError
 from shared.web.replies import ReplyError, failure, invalid_input, reply
 
 log = logging.getLogger(__name__)

@@ -24,7 +24,7 @@ from gunicorn.config import Config
 from gunicorn.sock import create_sockets
 from gunicorn.workers.gthread import ThreadWorker
 
-from shared.ops.notify import Notifier, Watchdog, answers_http
+from shared.health.notify import Notifier, Watchdog, answers_http
 from shared.settings import Settings, take_supervisor
 from shared.web.doors import door
 from shared.web.replies import failure

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from chaos.command import run
-from chaos.report import one_line
-from chaos.season import by_chance
+from workshop.chaos.command import run
+from workshop.chaos.report import one_line
+from workshop.chaos.season import by_chance
 
 
 @pytest.mark.real_redis

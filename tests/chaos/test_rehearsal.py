@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from chaos.clock import ShiftedClock
 from commands import commands
-from shared.core.durations import Durations
+from shared.durations import Durations
+from workshop.chaos.clock import ShiftedClock
 
 THEN = datetime(2022, 5, 4, 12, 0, tzinfo=UTC)
 
@@ -20,7 +20,9 @@ THEN = datetime(2022, 5, 4, 12, 0, tzinfo=UTC)
 def test_a_clock_that_one_sets_is_read_by_another_process(tmp_path: Path) -> None:
     clock = ShiftedClock(tmp_path / "clock", create=True)
     clock.set(THEN)
-    program = "import sys; from chaos.clock import ShiftedClock; print(ShiftedClock(sys.argv[1])().isoformat())"
+    program = (
+        "import sys; from workshop.chaos.clock import ShiftedClock; print(ShiftedClock(sys.argv[1])().isoformat())"
+    )
     told = subprocess.run(
         [sys.executable, "-c", program, str(tmp_path / "clock")], capture_output=True, text=True, check=True, timeout=30
     )

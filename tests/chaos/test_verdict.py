@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from chaos.nemesis import make_plan
-from chaos.play import Played, PlayedSlot
-from chaos.records import Commit
-from chaos.season import SECTIONS, Season, by_chance, from_tape
-from chaos.verdict import Verdict, judge
-from local.campus.sections import HALF_HOUR_MS, Course, Timeline, Values
-from local.campus.tape import read_tape
-from local.students import Student, Watch
+from workshop.campus.sections import HALF_HOUR_MS, Course, Timeline, Values
+from workshop.campus.tape import read_tape
+from workshop.chaos.nemesis import make_plan
+from workshop.chaos.play import Played, PlayedSlot
+from workshop.chaos.records import Commit
+from workshop.chaos.season import SECTIONS, Season, by_chance, from_tape
+from workshop.chaos.verdict import Verdict, judge
+from workshop.demo.students import Student, Watch
 
 START = datetime(2026, 9, 7, tzinfo=UTC)
 SLOTS = [int(START.timestamp() * 1000) + number * HALF_HOUR_MS for number in range(6)]

@@ -5,7 +5,7 @@ import uuid
 import psycopg
 import pytest
 
-from shared.stores.database import Database
+from shared.database import Database
 from tests.support.world import NOON, World
 
 

@@ -7,9 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 import psycopg
 import pytest
 
-from shared.core.sections import Section
-from shared.flows.check import CheckOrder
-from shared.flows.mail import send_due_mail
+from shared.checks.check import CheckOrder
+from shared.mail.send import send_due_mail
+from shared.sections.section import Section
 from tests.support.site import NUMBERS, SECTIONS, TERM, Site
 from tests.support.world import facts
 

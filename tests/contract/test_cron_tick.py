@@ -9,7 +9,7 @@ import pytest
 from flask import Response
 
 from functions.cron_tick.main import cron_tick
-from shared.core.sections import Section
+from shared.sections.section import Section
 from tests.support.stage import EVEN, ODD, SECRET, Stage
 
 EVEN_TIME = datetime(2026, 11, 22, 12, 3, tzinfo=UTC)
@@ -183,7 +183,7 @@ def test_only_get_is_allowed(stage: Stage, method: str) -> None:
 
 
 def test_a_tick_by_http_always_runs_although_the_scheduler_has_ticked(watched: Stage) -> None:
-    from shared.flows.tick import TickOrder
+    from shared.checks.tick import TickOrder
 
     watched.parts.ticker.tick(TickOrder(EVEN_TIME, "even", "scheduler", "server"))
     second = watched.parts.ticker.tick(TickOrder(EVEN_TIME, "even", "scheduler", "another"))
@@ -205,7 +205,7 @@ class _Broken:
     calls = 0
 
     def call(self, function: str, **_arguments: Any) -> Any:
-        from shared.stores.database import DatabaseError
+        from shared.database import DatabaseError
 
         raise DatabaseError(f"{function}: failed", "XX000")
 

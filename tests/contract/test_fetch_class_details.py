@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from shared.web.lookups import AT_ONCE
+from shared.students.lookups import AT_ONCE
 from tests.support.site import SECTIONS, TERM, Site
 
 PATH = "/api/fetch-class-details"

@@ -14,14 +14,14 @@ from flask import Request
 from werkzeug.test import EnvironBuilder
 
 from functions.health.main import health
-from local.postgres import EmbeddedPostgres
 from shared import wiring
-from shared.core.jobs import Job
-from shared.core.sections import Section
-from shared.ops.health import health_of
-from shared.ops.probes import Probes
+from shared.health.health import health_of
+from shared.health.probes import Probes
+from shared.queue.jobs import Job
+from shared.sections.section import Section
 from tests.support.ops import Bundle
 from tests.support.world import SECTION
+from workshop.parts.postgres import EmbeddedPostgres
 
 NAMES = [
     *("database", "redis", "circuit_breaker", "cron_lock", "configuration"),

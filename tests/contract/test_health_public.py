@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from shared import wiring
-from shared.ops.beats import beat_figures
-from shared.ops.health import health_of
-from shared.stores.queue import Snapshot
+from shared.health.beats import beat_figures
+from shared.health.health import health_of
+from shared.queue import Snapshot
 from tests.support.ops import IDLE, SECRET, Bundle
 from tests.support.world import SECTION
 

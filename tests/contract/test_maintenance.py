@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from shared.core.sections import Section
-from shared.flows.maintenance import PHASES, Maintenance
-from shared.stores.database import Database, DatabaseError
+from shared.database import Database, DatabaseError
+from shared.health.maintenance import PHASES, Maintenance
+from shared.sections.section import Section
 from tests.support.site import SECRET, SECTIONS, Site
 from tests.support.world import World
 
@@ -74,7 +74,7 @@ def test_a_database_that_is_gone_fails_every_phase(site: Site) -> None:
 
 
 def test_a_database_that_is_slow_to_fail_is_no_success_either(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shared.flows.maintenance.SECONDS", 0.3)  # over before every phase had its turn
+    monkeypatch.setattr("shared.health.maintenance.SECONDS", 0.3)  # over before every phase had its turn
     site.lose_database()
     answer = site.ask("GET", PATH, bearer=SECRET)
     body = answer.get_json()
@@ -88,7 +88,7 @@ def test_a_phase_with_much_to_do_leaves_time_for_the_others(monkeypatch: pytest.
             time.sleep(0.005)
             return {"rows": arguments["p_limit"] if arguments["p_phase"] == "expired_claims" else 0}
 
-    monkeypatch.setattr("shared.flows.maintenance.SECONDS", 0.5)
+    monkeypatch.setattr("shared.health.maintenance.SECONDS", 0.5)
     phases = Maintenance(Endless(), lambda: NOW).run().phases
     assert phases.pop("expired_claims")["status"] == "to be continued"
     assert {phase["status"] for phase in phases.values()} == {"done"}

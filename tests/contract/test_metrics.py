@@ -5,10 +5,10 @@ import re
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from shared.core.durations import Durations
-from shared.core.sections import Section
-from shared.flows.check import CheckOrder
-from shared.ops.measures import BOUNDS, MeasuredChecker, MeasuredScraper, Measures
+from shared.checks.check import CheckOrder
+from shared.durations import Durations
+from shared.health.measures import BOUNDS, MeasuredChecker, MeasuredScraper, Measures
+from shared.sections.section import Section
 from tests.support.site import SECRET, SECTIONS, TERM, Site
 
 LOCAL = {"environ_base": {"REMOTE_ADDR": "127.0.0.1"}}

@@ -8,8 +8,8 @@ import pytest
 from flask import Response
 
 from functions.process_section.main import process_section
-from shared.core.durations import Durations
-from shared.core.jobs import Permit
+from shared.durations import Durations
+from shared.source.permit import Permit
 from tests.contract.test_cron_tick import _Broken
 from tests.support.stage import EVEN, SECRET, TERM, Stage
 
@@ -228,8 +228,8 @@ def test_a_section_that_the_workers_own_is_left_to_them(watched: Stage) -> None:
 
 
 def test_a_success_resolves_the_dead_letter_of_the_section(stage: Stage) -> None:
-    from shared.core.jobs import Delivery
-    from shared.stores.dead_letters import letter_for
+    from shared.queue.dead_letters import letter_for
+    from shared.queue.jobs import Delivery
 
     dead = Delivery(EVEN.key, "id", "process_section", {})
     stage.parts.huey.storage.client.hset(stage.parts.huey.storage.dead, EVEN.key, letter_for(dead, "x", "y", 1))

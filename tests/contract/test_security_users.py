@@ -11,10 +11,10 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from local.web import Answer, Request, Server, json_answer
-from shared.clients.jwks import LEAST_INTERVAL, LIFETIME, KeysUnavailableError, SigningKeys
-from shared.web.tokens import AccessTokens
+from shared.students.jwks import LEAST_INTERVAL, LIFETIME, KeysUnavailableError, SigningKeys
+from shared.students.tokens import AccessTokens
 from tests.support.site import JWT_SECRET, SECTIONS, SITE, Site, claims, cookie, token
+from workshop.parts.web import Answer, Request, Server, json_answer
 
 PATH = "/api/class-watches"
 UNAUTHORIZED = {"error": "Unauthorized"}

@@ -5,8 +5,8 @@ import hashlib
 import hmac
 from datetime import UTC, datetime, timedelta
 
-from shared.core.sections import Section
-from shared.emails.tokens import UnsubscribeTokens
+from shared.mail.tokens import UnsubscribeTokens
+from shared.sections.section import Section
 from tests.support.site import SECTIONS, Site
 
 PATH = "/api/unsubscribe"

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from shared.core.jobs import Permit
-from shared.ops.alerts import raise_alerts, tell
-from shared.ops.beats import beat_figures
-from shared.ops.health import health_of
-from shared.ops.troubles import Trouble
-from shared.stores.database import Database
-from shared.stores.queue import Snapshot
+from shared.database import Database
+from shared.health.alerts import raise_alerts, tell
+from shared.health.beats import beat_figures
+from shared.health.health import health_of
+from shared.health.troubles import Trouble
+from shared.queue import Snapshot
+from shared.source.permit import Permit
 from tests.support.stage import EVEN, Stage
 from tests.support.world import World
 

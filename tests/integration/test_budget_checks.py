@@ -10,16 +10,16 @@ import pytest
 import redis
 
 import huey_app
-from bench.turns import TurnCounter
-from local.campus.campus import Campus
-from local.campus.clock import VirtualClock
-from local.campus.sections import Timeline, Values
-from shared.core.sections import Section
-from shared.flows.tick import TickOrder
-from shared.stores.database import connect_postgres
+from shared.checks.tick import TickOrder
+from shared.database import connect_postgres
+from shared.sections.section import Section
 from shared.wiring import Wiring
 from tests.support.redis import command_counts, wait_until
 from tests.support.stage import COURSE, TERM, Stage
+from workshop.bench.turns import TurnCounter
+from workshop.campus.campus import Campus
+from workshop.campus.clock import VirtualClock
+from workshop.campus.sections import Timeline, Values
 
 pytestmark = pytest.mark.real_redis
 

@@ -12,10 +12,10 @@ import redis
 
 import huey_app
 from functions.health.main import health
-from shared.core.durations import Durations
-from shared.flows.duties import Duties, Worker
-from shared.flows.mail import send_due_mail
-from shared.ops.pulse import Pulse
+from shared.checks.duties import Duties, Worker
+from shared.durations import Durations
+from shared.health.pulse import Pulse
+from shared.mail.send import send_due_mail
 from shared.settings import ROOT
 from tests.support.redis import command_counts
 from tests.support.stage import Stage
@@ -85,7 +85,7 @@ def test_an_idle_day_stays_within_a_thousand_commands_and_three_hundred_for_each
     assert doorbells + peeks <= 300
 
 
-HEAVY = ("supabase", "postgrest", "httpx", "psycopg", "resend", "charset_normalizer", "rich", "fakeredis", "local")
+HEAVY = ("supabase", "postgrest", "httpx", "psycopg", "resend", "charset_normalizer", "rich", "fakeredis", "workshop")
 
 
 @pytest.mark.parametrize("start", ["import huey_app", "from shared.web.host import build; build()"])

@@ -12,9 +12,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from local.processes import free_port, start_child, stop_child
 from shared.settings import ROOT, names
 from tests.support.caddy import Caddy, needs_caddy, running_caddy
+from workshop.parts.processes import free_port, start_child, stop_child
 
 pytestmark = needs_caddy
 

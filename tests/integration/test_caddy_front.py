@@ -11,9 +11,9 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from local.processes import free_port
 from shared.web.routes import ROUTES
 from tests.support.caddy import CADDYFILE, Answer, Backend, Caddy, needs_caddy, running_caddy
+from workshop.parts.processes import free_port
 
 pytestmark = needs_caddy
 

@@ -8,11 +8,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from shared.core.sections import Section
-from shared.core.slots import Group
-from shared.flows.duties import Duties, Worker
-from shared.flows.tick import TickOrder
+from shared.checks.duties import Duties, Worker
+from shared.checks.tick import TickOrder
 from shared.schedule import latest_slots
+from shared.sections.section import Section
+from shared.sections.slots import Group
 from shared.wiring import Wiring
 from tests.support.redis import wait_until
 from tests.support.stage import EVEN, ODD, TERM, Stage
@@ -193,7 +193,7 @@ def test_a_look_that_is_still_acknowledged_is_asked_for_once_more_and_not_for_ev
     watched: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The commit wakes the mailer at once, when the job that committed is not acknowledged yet.
-    monkeypatch.setattr("shared.flows.mail._RECHECK", 0.05)
+    monkeypatch.setattr("shared.mail.send._RECHECK", 0.05)
     room, sections = watched.parts.mail, [EVEN, ODD]
     watched.parts.ticker.requeue(sections[:1], "first")
     room.recheck([{"term": section.term, "class_nbr": section.class_nbr} for section in sections])

@@ -9,10 +9,10 @@ from pathlib import Path
 import click
 import pytest
 
-from compare.drill import Drill
-from compare.drill_book import Side
-from compare.drill_parts import DrillError
 from tests.support.caddy import needs_caddy
+from workshop.compare.drill import Drill
+from workshop.compare.drill_book import Side
+from workshop.compare.drill_parts import DrillError
 
 ORIGIN = Path(__file__).parents[1] / "support" / "origin.sql"
 OLD, NEW = Side.OLD, Side.NEW

@@ -17,18 +17,18 @@ import requests
 from click.testing import CliRunner
 from werkzeug.serving import make_server
 
-from compare.case_file import SHIPPED, read_cases
-from compare.command import compare
-from compare.http import compare_http, explained
-from compare.http_expected import ABSENT
-from compare.origin import EVERYTHING
-from compare.origin_http import IN_HTTP, Settings, Workers
-from compare.origin_rules import Defects
-from compare.report import render
-from local.web import Answer, Request, Server, json_answer
-from shared.emails.tokens import UnsubscribeTokens
+from shared.mail.tokens import UnsubscribeTokens
 from tests.support.mail import KEY
 from tests.support.site import JWT_SECRET, NUMBERS, SECRET, SECTIONS, TERM, Site, token
+from workshop.compare.case_file import SHIPPED, read_cases
+from workshop.compare.command import compare
+from workshop.compare.http import compare_http, explained
+from workshop.compare.http_expected import ABSENT
+from workshop.compare.origin import EVERYTHING
+from workshop.compare.origin_http import IN_HTTP, Settings, Workers
+from workshop.compare.origin_rules import Defects
+from workshop.compare.report import render
+from workshop.parts.web import Answer, Request, Server, json_answer
 
 CASES = read_cases(SHIPPED)
 SIGNING_KEY = "the service-role key"

@@ -13,19 +13,19 @@ import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
-from compare import report
-from compare.command import compare
-from compare.decisions import Slot
-from compare.evidence import EVIDENCE, explain
-from compare.findings import Difference, Findings
-from compare.origin import EVERYTHING
-from compare.origin_rules import NONE, Defects
-from compare.register import BY_ID, IN_DECISIONS, KNOWN
-from compare.replay import Season, Theatre
-from compare.scene import Scene
-from compare.script import LENGTH
 from shared.settings import ROOT
 from tests.support.theatre import write_tape
+from workshop.compare import report
+from workshop.compare.command import compare
+from workshop.compare.decisions import Slot
+from workshop.compare.evidence import EVIDENCE, explain
+from workshop.compare.findings import Difference, Findings
+from workshop.compare.origin import EVERYTHING
+from workshop.compare.origin_rules import NONE, Defects
+from workshop.compare.register import BY_ID, IN_DECISIONS, KNOWN
+from workshop.compare.replay import Season, Theatre
+from workshop.compare.scene import Scene
+from workshop.compare.script import LENGTH
 
 
 @pytest.fixture(scope="module")
@@ -77,8 +77,8 @@ def test_what_the_register_calls_proven_is_there() -> None:
 
 
 def test_the_rules_of_the_old_side_are_its_own() -> None:
-    assert "from shared" not in (ROOT / "compare/origin_rules.py").read_text()
-    assert "from shared" not in (ROOT / "compare/origin.py").read_text()
+    assert "from shared" not in (ROOT / "workshop/compare/origin_rules.py").read_text()
+    assert "from shared" not in (ROOT / "workshop/compare/origin.py").read_text()
 
 
 def test_after_a_play_the_log_speaks_again(tmp_path: Path) -> None:
@@ -160,7 +160,8 @@ def test_what_nothing_explains_is_listed_uncut_up_to_ten(capsys: pytest.CaptureF
 def test_a_terminal_that_went_away_costs_neither_the_file_nor_the_exit_code(tmp_path: Path) -> None:
     data = tmp_path / "report.json"
     script = (
-        "import os, sys; from pathlib import Path; from compare import report; from compare.findings import Findings;"
+        "import os, sys; from pathlib import Path;"
+        "from workshop.compare import report; from workshop.compare.findings import Findings;"
         "os.read(0, 1); console, data = report.terminal(), Path(sys.argv[1]);"
         "sys.exit(report.tell(Findings('A'), page=None, data=data, console=console))"
     )

@@ -11,20 +11,20 @@ import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
-from compare.command import compare
-from compare.findings import Difference
-from compare.report import render, show
-from compare.session import Session
-from compare.shadow import Shadow, in_share
-from compare.shadow_command import conclude
-from compare.shadow_copy import CopyError
-from compare.shadow_evidence import Told
-from compare.shadow_report import pair, report_shadow
-from local.postgres import EmbeddedPostgres
-from shared.clients.scraper import Answer, Found
-from shared.core.sections import Section
-from shared.stores.database import connect_postgres
+from shared.database import connect_postgres
+from shared.sections.section import Section
+from shared.source.scraper import Answer, Found
 from tests.support.world import World, facts, minutes
+from workshop.compare.command import compare
+from workshop.compare.findings import Difference
+from workshop.compare.report import render, show
+from workshop.compare.session import Session
+from workshop.compare.shadow import Shadow, in_share
+from workshop.compare.shadow_command import conclude
+from workshop.compare.shadow_copy import CopyError
+from workshop.compare.shadow_evidence import Told
+from workshop.compare.shadow_report import pair, report_shadow
+from workshop.parts.postgres import EmbeddedPostgres
 
 TERM = "2267"
 AGREED, EXPIRED, EXTRA, MISSED, DISABLED, BRIEF = (Section(TERM, f"124{digits}") for digits in (30, 32, 34, 36, 38, 40))

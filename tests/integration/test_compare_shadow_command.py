@@ -14,12 +14,12 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from compare.origin_http import Settings, Workers
-from compare.origin_rules import NONE
-from local.postgres import EmbeddedPostgres
 from shared.settings import ROOT
 from tests.support.mail import KEY
 from tests.support.site import JWT_SECRET, SECRET, SECTIONS, Site
+from workshop.compare.origin_http import Settings, Workers
+from workshop.compare.origin_rules import NONE
+from workshop.parts.postgres import EmbeddedPostgres
 
 ORIGIN = ROOT / "supabase" / "migrations" / "20261122000100_origin.sql"
 PATIENCE = 30.0

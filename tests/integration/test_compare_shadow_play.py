@@ -11,22 +11,22 @@ from datetime import UTC, datetime, timedelta
 import psycopg
 import pytest
 
-from compare.findings import Findings
-from compare.old_side import OldSide
-from compare.origin import EVERYTHING
-from compare.origin_rules import NONE, Defects
-from compare.people import People
-from compare.scene import OUTAGE_MS, Clock, Scene
-from compare.script import LENGTH, lay_over
-from compare.shadow import Shadow
-from compare.shadow_report import report_shadow
-from local.campus.sections import HALF_HOUR_MS, Course, Timeline, Values
-from local.postgres import EmbeddedPostgres
-from local.students import Student, Watch
-from shared.clients.scraper import Answer, Broken, classify
-from shared.core.sections import Section
+from shared.database import connect_postgres
+from shared.sections.section import Section
 from shared.settings import ROOT
-from shared.stores.database import connect_postgres
+from shared.source.scraper import Answer, Broken, classify
+from workshop.campus.sections import HALF_HOUR_MS, Course, Timeline, Values
+from workshop.compare.findings import Findings
+from workshop.compare.old_side import OldSide
+from workshop.compare.origin import EVERYTHING
+from workshop.compare.origin_rules import NONE, Defects
+from workshop.compare.people import People
+from workshop.compare.scene import OUTAGE_MS, Clock, Scene
+from workshop.compare.script import LENGTH, lay_over
+from workshop.compare.shadow import Shadow
+from workshop.compare.shadow_report import report_shadow
+from workshop.demo.students import Student, Watch
+from workshop.parts.postgres import EmbeddedPostgres
 
 START_MS = 1_775_001_600_000  # 2026-04-01, a full hour
 TERM = "2261"

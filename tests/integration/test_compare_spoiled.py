@@ -8,14 +8,14 @@ from typing import Any
 import psycopg
 import pytest
 
-from compare import replay
-from compare.decisions import Slot
-from compare.new_side import NewSide
-from compare.origin_rules import NONE, Defects
-from compare.play import replay_all
-from compare.replay import Theatre
-from compare.scene import Scene
-from shared.emails.renderer import Renderer
+from shared.mail.renderer import Renderer
+from workshop.compare import replay
+from workshop.compare.decisions import Slot
+from workshop.compare.new_side import NewSide
+from workshop.compare.origin_rules import NONE, Defects
+from workshop.compare.play import replay_all
+from workshop.compare.replay import Theatre
+from workshop.compare.scene import Scene
 
 SQL = {
     "claims are always taken": ("where n.expires_at <= p_now", ""),

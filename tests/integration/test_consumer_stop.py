@@ -15,17 +15,17 @@ from typing import Any
 import pytest
 import requests
 
-from local.campus.campus import Campus
-from local.campus.clock import VirtualClock
-from local.campus.sections import Timeline, Values
-from local.processes import Child, free_port, start_child
 from shared import settings
-from shared.core.sections import Section
-from shared.flows.tick import TickOrder
+from shared.checks.tick import TickOrder
+from shared.sections.section import Section
 from shared.settings import ROOT, load
 from shared.wiring import Wiring
 from tests.support.redis import wait_until
 from tests.support.stage import COURSE, SECRET, TERM, Stage
+from workshop.campus.campus import Campus
+from workshop.campus.clock import VirtualClock
+from workshop.campus.sections import Timeline, Values
+from workshop.parts.processes import Child, free_port, start_child
 
 SECTIONS = [Section(TERM, f"{20000 + 2 * number}") for number in range(60)]
 HANGING = SECTIONS[0]

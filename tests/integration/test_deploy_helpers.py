@@ -16,9 +16,9 @@ import pytest
 from deploy.caddy_env import environment
 from deploy.dump import dump, newest_pg_dump
 from deploy.health import ranks, wait, worse
-from local.postgres_files import server_programs
 from shared import settings_doc
 from shared.settings import ROOT, Settings
+from workshop.parts.postgres_files import server_programs
 
 
 def test_caddy_gets_its_names_from_the_settings_and_no_secret() -> None:
@@ -202,7 +202,7 @@ def test_the_check_of_that_list_notices_a_difference(tmp_path: Path) -> None:
 
 
 def test_the_runbook_has_a_paragraph_for_every_trouble() -> None:
-    causes = set(re.findall(r'Trouble\(\s*"([^"]+)"', (ROOT / "shared/ops/troubles.py").read_text()))
+    causes = set(re.findall(r'Trouble\(\s*"([^"]+)"', (ROOT / "shared/health/troubles.py").read_text()))
     headings = set(re.findall(r"^### (.*)$", (ROOT / "docs/operate.md").read_text(), re.M))
     assert causes
     assert causes <= headings

@@ -19,9 +19,9 @@ from pathlib import Path
 
 import pytest
 
-from local.processes import free_port, start_child, stop_child
 from shared.settings import ROOT
 from tests.support.dockerfile import Builder, Image, context, read
+from workshop.parts.processes import free_port, start_child, stop_child
 
 
 def hadolint() -> str | None:

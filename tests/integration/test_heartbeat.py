@@ -9,8 +9,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from local.web import Answer, Request, Server
-from shared.ops.heartbeat import Heartbeat
+from shared.health.heartbeat import Heartbeat
+from workshop.parts.web import Answer, Request, Server
 
 
 class Service:

@@ -15,10 +15,10 @@ import pytest
 import requests
 
 from commands import commands
-from local.processes import Child, free_port, start_child, stop_child
 from shared.settings import ROOT, names
 from shared.web.routes import ROUTES
 from tests.support.stage import EVEN, SECRET, TERM, Stage
+from workshop.parts.processes import Child, free_port, start_child, stop_child
 
 BEARER = {"Authorization": f"Bearer {SECRET}"}
 

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 import requests
 
-from local.campus.campus import Campus
-from local.campus.clock import VirtualClock
-from local.campus.sections import Course, Timeline, Values
-from local.campus.server import FAULTS, CampusApp
-from local.web import Server
-from shared.clients.scraper import Broken, Found, NotFound, Refused, Scraper, Throttled
-from shared.core.sections import Section
+from shared.sections.section import Section
+from shared.source.scraper import Broken, Found, NotFound, Refused, Scraper, Throttled
+from workshop.campus.campus import Campus
+from workshop.campus.clock import VirtualClock
+from workshop.campus.sections import Course, Timeline, Values
+from workshop.campus.server import FAULTS, CampusApp
+from workshop.parts.web import Server
 
 TERM, TOKEN = "2267", "a-token"
 HERE = Section(TERM, "12340")

@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 import requests
 
-from local import demo
-from local.campus.tape import COLUMNS
-from local.demo import run_demo
-from local.oracle import SEAT, Owed, Verdict
-from local.stack import Part, PartError, Stack
 from shared import settings
+from workshop.campus.tape import COLUMNS
+from workshop.demo import demo
+from workshop.demo.demo import run_demo
+from workshop.demo.oracle import SEAT, Owed, Verdict
+from workshop.parts.stack import Part, PartError, Stack
 
 RECORDED = settings.ROOT.parent / "shared" / "data" / "campus-2022-summer1.csv.gz"
 HALF_HOUR = 1_800_000

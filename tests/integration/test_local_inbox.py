@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 import requests
 
-from local.inbox.letters import problem_with
-from local.inbox.limits import Limits
-from local.inbox.mailbox import Mailbox
-from local.inbox.server import FAULTS, InboxApp
-from local.web import Server
+from workshop.inbox.letters import problem_with
+from workshop.inbox.limits import Limits
+from workshop.inbox.mailbox import Mailbox
+from workshop.inbox.server import FAULTS, InboxApp
+from workshop.parts.web import Server
 
 KEY = "re_key"
 

@@ -13,8 +13,8 @@ import pytest
 import redis
 import requests
 
-from local.processes import start_child, stop_child
-from local.redis import EmbeddedRedis, find_server
+from workshop.parts.processes import start_child, stop_child
+from workshop.parts.redis import EmbeddedRedis, find_server
 
 ROOT = Path(__file__).resolve().parents[2]
 real_server = pytest.param(
@@ -73,7 +73,7 @@ def test_a_real_redis_wants_its_password_and_does_not_show_it() -> None:
         assert password not in shown
 
 
-@pytest.mark.parametrize("module", ["local.campus", "local.inbox"])
+@pytest.mark.parametrize("module", ["workshop.campus", "workshop.inbox"])
 def test_a_stand_in_says_where_it_listens_and_ends_on_a_signal(module: str) -> None:
     child = start_child([sys.executable, "-m", module], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     assert child.stdout is not None
@@ -87,7 +87,7 @@ def test_a_stand_in_says_where_it_listens_and_ends_on_a_signal(module: str) -> N
 def test_a_campus_that_cannot_be_played_says_why(tmp_path: Path) -> None:
     tape = tmp_path / "bad.csv"
     tape.write_text("time_ms,section,course,code,instructor,seats_available,seats_total\nsoon,083615,A 1,A,Staff,1,1\n")
-    command = [sys.executable, "-m", "local.campus", "--tape", str(tape)]
+    command = [sys.executable, "-m", "workshop.campus", "--tape", str(tape)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=20, check=False)
     assert done.returncode == 2
     assert done.stderr == f"campus: {tape}, line 2, field time_ms: 'soon' is not a whole number\n"
@@ -95,11 +95,11 @@ def test_a_campus_that_cannot_be_played_says_why(tmp_path: Path) -> None:
 
 PARENT = """
 import subprocess, sys, time
-from local.processes import start_child
-from local.redis import EmbeddedRedis
+from workshop.parts.processes import start_child
+from workshop.parts.redis import EmbeddedRedis
 real, fake = EmbeddedRedis().start(), EmbeddedRedis(stand_in=True).start()
 quiet = subprocess.DEVNULL
-modules = [start_child([sys.executable, "-m", name], stdout=quiet) for name in ("local.campus", "local.inbox")]
+modules = [start_child([sys.executable, "-m", name], stdout=quiet) for name in ("workshop.campus", "workshop.inbox")]
 print(real.pid, fake.pid, *[child.pid for child in modules], flush=True)
 time.sleep(60)
 """
@@ -109,7 +109,7 @@ def ordinary_user() -> tuple[list[str], dict[str, str]]:
     """A command that runs Python as "nobody", and the environment it needs; skips where that cannot be."""
     command = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", sys.executable]
     environment = {"PYTHONPATH": str(ROOT), "PATH": os.environ["PATH"], "HOME": "/tmp"}
-    probe = [*command, "-c", "import local.redis"]
+    probe = [*command, "-c", "import workshop.parts.redis"]
     if os.geteuid() == 0 and subprocess.run(probe, cwd=ROOT, env=environment, capture_output=True).returncode == 0:
         return command, environment
     pytest.skip("needs root, and a Python that an ordinary user may run (one under /root is out of reach)")

@@ -16,7 +16,7 @@ import pytest
 import huey_app
 from functions.cron_tick.main import cron_tick
 from shared import logs
-from shared.flows.check import CheckOrder
+from shared.checks.check import CheckOrder
 from tests.support.mail import KEY
 from tests.support.stage import EVEN, ODD, SECRET, TOKEN, Stage
 

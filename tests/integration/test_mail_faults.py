@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from local.processes import free_port
-from shared.clients.resend import Invalid, ResendClient
-from shared.stores.database import DatabaseUnavailable
+from shared.database import DatabaseUnavailable
+from shared.mail.resend import Invalid, ResendClient
 from tests.support.mail import KEY, Killed, PostOffice
+from workshop.parts.processes import free_port
 
 
 def kill() -> None:
@@ -284,7 +284,7 @@ def test_a_settlement_that_the_database_lost_is_made_again(
     post_office: PostOffice, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     post_office.owe(2)
-    monkeypatch.setattr("shared.flows.mail._SETTLE_PAUSES", (0.0, 0.0))
+    monkeypatch.setattr("shared.mail.send._SETTLE_PAUSES", (0.0, 0.0))
     call, lost = post_office.database.call, ["first", "second"]
 
     def flaky(function: str, **arguments: Any) -> Any:

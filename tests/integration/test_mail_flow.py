@@ -8,10 +8,10 @@ from datetime import timedelta
 
 import pytest
 
-from shared.clients.resend import Accepted
-from shared.core.sections import Section
-from shared.flows.mail import MailRoom, send_own_mail, send_test_mail
-from shared.stores.database import Database
+from shared.database import Database
+from shared.mail.resend import Accepted
+from shared.mail.send import MailRoom, send_own_mail, send_test_mail
+from shared.sections.section import Section
 from tests.support.mail import SEEN_AT, PostOffice
 
 

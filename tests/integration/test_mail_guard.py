@@ -9,9 +9,9 @@ from typing import Any
 import psycopg
 import pytest
 
-from shared.core.sections import Section
-from shared.flows.mail import send_own_mail
-from shared.stores.database import DatabaseError
+from shared.database import DatabaseError
+from shared.mail.send import send_own_mail
+from shared.sections.section import Section
 from tests.support.mail import FACTS, SEEN_AT, SLOT, PostOffice
 
 FULL = FACTS | {"seats_available": 0}

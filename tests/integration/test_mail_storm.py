@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from shared.clients.resend import (
+from shared.mail.resend import (
     Accepted,
     Invalid,
     Outcome,
@@ -21,8 +21,8 @@ from shared.clients.resend import (
     Unknown,
     Unreachable,
 )
-from shared.core.sections import Section
-from shared.flows.mail import MailRoom, send_due_mail
+from shared.mail.send import MailRoom, send_due_mail
+from shared.sections.section import Section
 from tests.support.mail import Killed, PostOffice
 
 SECTIONS = (Section("2261", "11111"), Section("2261", "22222"))

@@ -7,14 +7,14 @@ import threading
 import pytest
 
 import huey_app
-from local.campus.campus import Campus
-from local.campus.clock import VirtualClock
-from local.campus.sections import Timeline, Values
-from local.postgrest import EmbeddedPostgrest
-from shared.core.sections import Section
-from shared.flows.tick import TickOrder
+from shared.checks.tick import TickOrder
+from shared.sections.section import Section
 from tests.support.redis import wait_until
 from tests.support.stage import COURSE, TERM, Stage
+from workshop.campus.campus import Campus
+from workshop.campus.clock import VirtualClock
+from workshop.campus.sections import Timeline, Values
+from workshop.parts.postgrest import EmbeddedPostgrest
 
 COUNT = 1500
 

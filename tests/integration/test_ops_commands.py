@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from shared.ops.cli import ops
-from shared.stores.queue import Counts
+from shared.cli.main import ops
+from shared.queue import Counts
 from tests.support.ops import Bundle
 from tests.support.stage import EVEN, Stage
 from tests.support.world import SECTION, facts, read, see

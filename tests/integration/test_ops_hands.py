@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from shared.core.jobs import Permit
-from shared.ops.cli import ops
+from shared.cli.main import ops
+from shared.source.permit import Permit
 from tests.support.ops import Bundle
 from tests.support.stage import EVEN, Stage
 from tests.support.world import facts, see

@@ -16,8 +16,8 @@ from selenium import webdriver
 from selenium.webdriver.common.by import By
 from werkzeug.serving import make_server
 
-from shared.ops.beats import beat_figures
-from shared.stores.queue import Snapshot
+from shared.health.beats import beat_figures
+from shared.queue import Snapshot
 from shared.web.host import build
 from tests.support.ops import SECRET, Bundle
 from tests.support.world import facts, see

@@ -10,17 +10,17 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from local.web import Answer, Request, Server
 from shared import wiring
-from shared.flows.mail import send_due_mail
-from shared.ops import doctor_machine
-from shared.ops.cli import ops
-from shared.ops.doctor_services import resend
-from shared.ops.findings import Finding
+from shared.cli.main import ops
+from shared.health import doctor_machine
+from shared.health.doctor_services import resend
+from shared.health.findings import Finding
+from shared.mail.send import send_due_mail
 from shared.settings import names
 from tests.support.mail import KEY
 from tests.support.stage import EVEN, Stage
 from tests.support.world import facts, see
+from workshop.parts.web import Answer, Request, Server
 
 WORDS = (EVEN.term, EVEN.class_nbr)
 

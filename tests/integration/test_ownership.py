@@ -8,9 +8,9 @@ from typing import Any
 import psycopg
 import pytest
 
-from shared.core.sections import Section
-from shared.stores.database import Database, DatabaseError
-from shared.stores.migrations import POST_CUTOVER
+from shared.database import Database, DatabaseError
+from shared.migrations import POST_CUTOVER
+from shared.sections.section import Section
 from tests.support.world import NOON, SECTION, World, facts, minutes, read, see
 
 HOUR = timedelta(hours=1)

@@ -12,9 +12,9 @@ import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
-from shared.core.sections import Observation
-from shared.stores.database import DatabaseError
-from shared.stores.migrations import POST_CUTOVER
+from shared.database import DatabaseError
+from shared.migrations import POST_CUTOVER
+from shared.sections.section import Observation
 from tests.support.move import THIS, Move
 from tests.support.world import SECTION, check_json, facts, read, see
 

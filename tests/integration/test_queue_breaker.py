@@ -8,8 +8,9 @@ from dataclasses import replace
 
 import pytest
 
-from shared.core.jobs import Job, Park, Permit, RetryLater, current_delivery
-from shared.stores.breaker import BreakerStatus, Refused
+from shared.queue.jobs import Job, Park, RetryLater, current_delivery
+from shared.source.breaker import BreakerStatus, Refused
+from shared.source.permit import Permit
 from tests.support.redis import NOW, QUICK, Workplace, wait_until
 
 Places = Callable[..., Workplace]
@@ -32,7 +33,7 @@ class Scraper:
     def check(self, key: str) -> None:
         delivery = current_delivery()
         assert delivery
-        permit = self.place.huey.breaker.allow()
+        permit = delivery.permit or self.place.huey.breaker.allow()
         if not isinstance(permit, Permit):
             raise Park
         with self._lock:

@@ -8,8 +8,8 @@ from collections.abc import Callable
 import pytest
 import redis
 
-from shared.core.durations import Durations
-from shared.core.jobs import Job
+from shared.durations import Durations
+from shared.queue.jobs import Job
 from tests.support.redis import NOW, Workplace, command_counts, wait_until
 
 pytestmark = pytest.mark.real_redis

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 import pytest
 import redis
 
-from shared.core.jobs import Job
-from shared.stores.queue import LeasedHuey
+from shared.queue import LeasedHuey
+from shared.queue.jobs import Job
 from tests.support.redis import NOW, QUICK, ConsumerProcess, wait_until
 
 pytestmark = pytest.mark.real_redis

@@ -9,8 +9,8 @@ from functools import partial
 
 import pytest
 
-from shared.core.jobs import GiveUp, Job, Park, Pause, PushResult, RetryLater, current_delivery
-from shared.stores.redis import connect_redis
+from shared.queue.jobs import GiveUp, Job, Park, Pause, PushResult, RetryLater, current_delivery
+from shared.redis import connect_redis
 from tests.support.redis import NOW, Workplace, wait_until
 
 Places = Callable[..., Workplace]

@@ -11,10 +11,10 @@ from functools import partial
 
 import pytest
 
-from local.redis import EmbeddedRedis
-from shared.core.jobs import Job, RetryLater
-from shared.stores.redis import RedisError, connect_redis
+from shared.queue.jobs import Job, RetryLater
+from shared.redis import RedisError, connect_redis
 from tests.support.redis import NOW, QUICK, Workplace, wait_until
+from workshop.parts.redis import EmbeddedRedis
 
 pytestmark = pytest.mark.real_redis
 

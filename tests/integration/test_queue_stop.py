@@ -11,8 +11,8 @@ from functools import partial
 
 from huey import crontab
 
-from shared.core.jobs import Job
-from shared.stores.queue import Turn
+from shared.queue import Turn
+from shared.queue.jobs import Job
 from tests.support.redis import NOW, QUICK, Workplace, wait_until
 
 Places = Callable[..., Workplace]

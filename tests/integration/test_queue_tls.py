@@ -14,11 +14,11 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from local.processes import free_port, start_child, stop_child
-from local.redis import find_server
-from shared.core.jobs import Job
-from shared.stores.redis import RedisError, connect_redis
+from shared.queue.jobs import Job
+from shared.redis import RedisError, connect_redis
 from tests.support.redis import NOW, Workplace, wait_until
+from workshop.parts.processes import free_port, start_child, stop_child
+from workshop.parts.redis import find_server
 
 pytestmark = pytest.mark.real_redis
 

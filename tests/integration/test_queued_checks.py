@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
-from shared.core.jobs import Delivery, GiveUp, Park, Pause, Permit, RetryLater
-from shared.core.slots import latest_slot
-from shared.flows.check import Outcome
-from shared.flows.queued import check_queued
-from shared.flows.tick import TickOrder
+from shared.checks.check import Outcome
+from shared.checks.queued import check_queued
+from shared.checks.tick import TickOrder
+from shared.queue.jobs import Delivery, GiveUp, Park, Pause, RetryLater
+from shared.sections.slots import latest_slot
+from shared.source.permit import Permit
 from tests.contract.test_cron_tick import _Broken
 from tests.support.stage import EVEN, Stage
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from local.processes import free_port, start_child, stop_child
 from shared.settings import ROOT, names
 from tests.support.stage import Stage
+from workshop.parts.processes import free_port, start_child, stop_child
 
 
 @pytest.fixture

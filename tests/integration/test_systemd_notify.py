@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.ops.notify import Notifier, Watchdog, answers_http
+from shared.health.notify import Notifier, Watchdog, answers_http
 
 
 class Supervisor:
@@ -68,7 +68,7 @@ def test_without_a_supervisor_nothing_happens() -> None:
 
 
 def test_a_supervisor_that_is_gone_does_not_stop_the_work(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level("WARNING", logger="shared.ops.notify"):
+    with caplog.at_level("WARNING", logger="shared.health.notify"):
         Notifier(str(tmp_path / "nobody")).alive()
     assert "could not be told" in caplog.text
 

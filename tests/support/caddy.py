@@ -23,8 +23,8 @@ from typing import Any
 
 import pytest
 
-from local.processes import Child, free_port, start_child, stop_child
 from shared.settings import ROOT
+from workshop.parts.processes import Child, free_port, start_child, stop_child
 
 CADDYFILE = ROOT / "Caddyfile"
 

@@ -14,9 +14,9 @@ import threading
 import time
 from dataclasses import replace
 
-from shared.core.durations import Durations
-from shared.core.jobs import RetryLater, current_delivery
-from shared.stores.queue import LeasedHuey
+from shared.durations import Durations
+from shared.queue import LeasedHuey
+from shared.queue.jobs import RetryLater, current_delivery
 
 
 def main(url: str, worker_id: str, divisor: str, log: str) -> None:

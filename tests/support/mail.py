@@ -11,17 +11,17 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 
-from local.inbox.limits import Limits
-from local.inbox.mailbox import Mailbox
-from local.inbox.server import InboxApp
-from local.web import Answer, Request, Server
-from shared.clients.resend import Outcome, ResendClient
-from shared.core.sections import Section
-from shared.emails.owed import OwedMail
-from shared.emails.renderer import Renderer
-from shared.emails.tokens import UnsubscribeTokens
-from shared.flows.mail import MailReport, MailRoom, send_due_mail
-from shared.stores.database import Database
+from shared.database import Database
+from shared.mail.owed import OwedMail
+from shared.mail.renderer import Renderer
+from shared.mail.resend import Outcome, ResendClient
+from shared.mail.send import MailReport, MailRoom, send_due_mail
+from shared.mail.tokens import UnsubscribeTokens
+from shared.sections.section import Section
+from workshop.inbox.limits import Limits
+from workshop.inbox.mailbox import Mailbox
+from workshop.inbox.server import InboxApp
+from workshop.parts.web import Answer, Request, Server
 
 KEY = "re_test_key"
 SEEN_AT = datetime(2026, 3, 3, 17, 2, 11, tzinfo=UTC)

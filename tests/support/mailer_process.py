@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 
-from shared.clients.resend import ResendClient
-from shared.flows.mail import MailRoom, MailTiming, send_due_mail
-from shared.stores.database import connect_postgres
+from shared.database import connect_postgres
+from shared.mail.resend import ResendClient
+from shared.mail.send import MailRoom, MailTiming, send_due_mail
 from tests.support.mail import KEY, renderer
 
 

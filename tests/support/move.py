@@ -12,11 +12,11 @@ from typing import Any
 import psycopg
 import pytest
 
-from compare.breaker import Breaker
-from compare.origin import Letter, Origin
-from compare.origin_store import Store
-from shared.stores.database import Database
+from shared.database import Database
 from tests.support.world import SECTION, World, facts, see
+from workshop.compare.breaker import Breaker
+from workshop.compare.origin import Letter, Origin
+from workshop.compare.origin_store import Store
 
 EVERYTHING = None
 THIS = [{"term": SECTION.term, "class_nbr": SECTION.class_nbr}]

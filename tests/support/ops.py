@@ -13,17 +13,18 @@ import pytest
 from flask import Request, Response
 from werkzeug.test import EnvironBuilder
 
-from local.postgres import EmbeddedPostgres
-from local.redis import EmbeddedRedis
 from shared import wiring
-from shared.core.durations import Durations
-from shared.core.jobs import Delivery, Permit
-from shared.ops.beats import beat_figures
+from shared.durations import Durations
+from shared.health.beats import beat_figures
+from shared.queue import Snapshot
+from shared.queue.dead_letters import letter_for
+from shared.queue.jobs import Delivery
 from shared.settings import load
-from shared.stores.dead_letters import letter_for
-from shared.stores.queue import Snapshot
+from shared.source.permit import Permit
 from shared.wiring import Wiring
 from tests.support.world import World, facts, see
+from workshop.parts.postgres import EmbeddedPostgres
+from workshop.parts.redis import EmbeddedRedis
 
 SECRET = "a-secret-of-operators"
 IDLE = Snapshot({}, 0, 0, 0, 7, 1, None, True, True, False)

@@ -14,10 +14,10 @@ from urllib.parse import urlsplit, urlunsplit
 import psycopg
 import pytest
 
-from local.postgres import EmbeddedPostgres
-from local.postgrest import EmbeddedPostgrest, PostgrestUnavailable, postgrest_binary
-from shared.stores.database import Database, connect_postgres, connect_supabase
-from shared.stores.migrations import migrate
+from shared.database import Database, connect_postgres, connect_supabase
+from shared.migrations import migrate
+from workshop.parts.postgres import EmbeddedPostgres
+from workshop.parts.postgrest import EmbeddedPostgrest, PostgrestUnavailable, postgrest_binary
 
 _TEMPLATE = "migrated"
 _numbers = itertools.count(1)

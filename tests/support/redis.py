@@ -19,12 +19,12 @@ from typing import Any
 import pytest
 import redis
 
-from local.processes import Child, start_child
-from local.redis import EmbeddedRedis, find_server
-from shared.core.durations import Durations
-from shared.stores.queue import LeasedHuey
-from shared.stores.queue.consumer import LeasedConsumer
-from shared.stores.redis import connect_redis
+from shared.durations import Durations
+from shared.queue import LeasedHuey
+from shared.queue.consumer import LeasedConsumer
+from shared.redis import connect_redis
+from workshop.parts.processes import Child, start_child
+from workshop.parts.redis import EmbeddedRedis, find_server
 
 ROOT = Path(__file__).resolve().parents[2]
 QUICK = replace(Durations().divided_by(10), doorbell=2.0, drain=2.0, stop=4.0)

@@ -15,23 +15,23 @@ import psycopg
 import pytest
 from werkzeug.test import Client, TestResponse
 
-from local.campus.campus import Campus
-from local.campus.clock import VirtualClock
-from local.campus.sections import Course, Timeline, Values
-from local.campus.server import CampusApp
-from local.inbox.limits import Limits
-from local.inbox.mailbox import Mailbox
-from local.inbox.server import InboxApp
-from local.redis import EmbeddedRedis
-from local.web import Server
 from shared import wiring
-from shared.core.sections import Section
+from shared.database import connect_postgres
+from shared.sections.section import Section
 from shared.settings import load
-from shared.stores.database import connect_postgres
 from shared.web.host import build
 from shared.wiring import Wiring
 from tests.support.mail import KEY, Inbox
 from tests.support.world import World
+from workshop.campus.campus import Campus
+from workshop.campus.clock import VirtualClock
+from workshop.campus.sections import Course, Timeline, Values
+from workshop.campus.server import CampusApp
+from workshop.inbox.limits import Limits
+from workshop.inbox.mailbox import Mailbox
+from workshop.inbox.server import InboxApp
+from workshop.parts.redis import EmbeddedRedis
+from workshop.parts.web import Server
 
 SECRET = "operator-secret"
 SITE = "https://site.example.edu"

@@ -10,20 +10,20 @@ import pytest
 from flask import Request, Response
 from werkzeug.test import EnvironBuilder
 
-from local.campus.campus import Campus
-from local.campus.clock import VirtualClock
-from local.campus.sections import Course, Timeline, Values
-from local.campus.server import CampusApp
-from local.redis import EmbeddedRedis
-from local.web import Server
 from shared import wiring
-from shared.core.durations import Durations
-from shared.core.sections import Section
+from shared.durations import Durations
+from shared.sections.section import Section
 from shared.settings import load
 from shared.wiring import Wiring
 from tests.support.mail import KEY, Inbox
 from tests.support.ops import Hand
 from tests.support.world import World
+from workshop.campus.campus import Campus
+from workshop.campus.clock import VirtualClock
+from workshop.campus.sections import Course, Timeline, Values
+from workshop.campus.server import CampusApp
+from workshop.parts.redis import EmbeddedRedis
+from workshop.parts.web import Server
 
 TERM = "2267"
 EVEN, ODD = Section(TERM, "12340"), Section(TERM, "12341")

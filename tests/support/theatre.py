@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from compare.replay import Season, Theatre
-from compare.scene import Scene
-from compare.script import LENGTH
+from workshop.compare.replay import Season, Theatre
+from workshop.compare.scene import Scene
+from workshop.compare.script import LENGTH
 
 START = 1_775_001_600_000  # 2026-04-01, a full hour
 HOUR = 3_600_000

@@ -9,10 +9,10 @@ from typing import Any
 
 import psycopg
 
-from shared.core.changes import detect
-from shared.core.sections import Facts, Known, Observation, Section
-from shared.core.slots import group_of, latest_slot
-from shared.stores.database import Database
+from shared.database import Database
+from shared.sections.changes import detect
+from shared.sections.section import Facts, Known, Observation, Section
+from shared.sections.slots import group_of, latest_slot
 
 NOON = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 """The hour at which most tests play; its term (2267) ends a month later."""

@@ -9,10 +9,10 @@ from dataclasses import replace
 
 import pytest
 
-from shared.core.durations import Durations
-from shared.core.jobs import Permit
-from shared.stores.breaker import Breaker, Refused, Unknown
-from shared.stores.redis import connect_redis
+from shared.durations import Durations
+from shared.redis import connect_redis
+from shared.source.breaker import Breaker, Refused, Unknown
+from shared.source.permit import Permit
 from tests.support.redis import command_counts
 
 FOREVER = replace(Durations(), breaker_open=3600.0, probe_lease=3600.0)

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from shared.core.changes import EventKind, detect, is_staff
-from shared.core.sections import Facts, Known, Observation
+from shared.sections.changes import EventKind, detect, is_staff
+from shared.sections.section import Facts, Known, Observation
 
 NOW = datetime(2026, 3, 2, 15, 0, tzinfo=UTC)
 seats = st.none() | st.integers(0, 40)

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from compare import findings as finding
-from compare.decisions import (
+from workshop.compare import findings as finding
+from workshop.compare.decisions import (
     EXTRA_EVENT,
     EXTRA_MAIL,
     FACTS,
@@ -25,10 +25,10 @@ from compare.decisions import (
     Slot,
     differences,
 )
-from compare.findings import Findings
-from compare.quantiles import p50_p95
-from compare.register import ADDED, KNOWN
-from compare.report import show, show_register
+from workshop.compare.findings import Findings
+from workshop.compare.quantiles import p50_p95
+from workshop.compare.register import ADDED, KNOWN
+from workshop.compare.report import show, show_register
 
 HERE, THERE = ("2267", "12431"), ("2261", "12431")
 ROW: Row = ("CSE", "110", "Principles", "Ada", 5, 30, None, "BYAC 110", "MWF 9:00")

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from compare.case_file import SHIPPED, Case, CaseError, read_cases
-from compare.http import explained
-from compare.register import BY_ID
+from workshop.compare.case_file import SHIPPED, Case, CaseError, read_cases
+from workshop.compare.http import explained
+from workshop.compare.register import BY_ID
 
 GOOD = {"name": "a", "method": "GET", "path": "/"}
 

@@ -14,13 +14,13 @@ from urllib.parse import quote
 
 import pytest
 
-from compare.case_file import Case
-from compare.findings import Difference, Findings
-from compare.http import NothingComparedError, UnreachableError, compare_http, explained
-from compare.http_expected import ABSENT
-from compare.report import render
-from local.web import Answer, Handler, Request, Server, json_answer
 from shared.settings import prefixed
+from workshop.compare.case_file import Case
+from workshop.compare.findings import Difference, Findings
+from workshop.compare.http import NothingComparedError, UnreachableError, compare_http, explained
+from workshop.compare.http_expected import ABSENT
+from workshop.compare.report import render
+from workshop.parts.web import Answer, Handler, Request, Server, json_answer
 
 CASE = Case(name="a", method="GET", path="/a")
 

@@ -10,9 +10,9 @@ from contextlib import suppress
 import pytest
 import requests
 
-from shared.clients.deadline import Deadline, TooLongError, bounded_session, read_body
-from shared.clients.scraper import Broken, Scraper
-from shared.core.sections import Section
+from shared.deadline import Deadline, TooLongError, bounded_session, read_body
+from shared.sections.section import Section
+from shared.source.scraper import Broken, Scraper
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 DRIPS = {

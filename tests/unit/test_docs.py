@@ -9,10 +9,10 @@ import click
 import pytest
 
 from commands import commands
-from compare.command import compare
-from shared.ops.cli import ops
+from shared.cli.main import ops
 from shared.settings import ROOT
 from shared.web.routes import ROUTES
+from workshop.compare.command import compare
 
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")], key=str)
 HANDED_ON = {"compare": compare, "ops": ops}  # they are loaded only when they are called

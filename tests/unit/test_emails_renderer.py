@@ -15,10 +15,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.core.sections import Facts, Section
-from shared.emails.owed import OwedMail
-from shared.emails.renderer import KINDS, CannotWriteError, Renderer
-from shared.emails.tokens import UnsubscribeTokens
+from shared.mail.owed import OwedMail
+from shared.mail.renderer import KINDS, CannotWriteError, Renderer
+from shared.mail.tokens import UnsubscribeTokens
+from shared.sections.section import Facts, Section
 
 USER = "0b9c1f5e-6f0a-4c33-9d2e-1b0c5d7e8f90"
 SEEN_AT = datetime(2026, 3, 3, 17, 2, 11, tzinfo=UTC)

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.emails.tokens import UnsubscribeTokens
+from shared.mail.tokens import UnsubscribeTokens
 
 USER = "0b9c1f5e-6f0a-4c33-9d2e-1b0c5d7e8f90"
 EVENT = datetime(2026, 3, 3, 17, 2, 11, 345678, tzinfo=UTC)

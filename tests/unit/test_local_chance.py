@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from local.campus.chance import make_campus
-from local.campus.clock import VirtualClock
-from local.campus.sections import HALF_HOUR_MS, Timeline
+from workshop.campus.chance import make_campus
+from workshop.campus.clock import VirtualClock
+from workshop.campus.sections import HALF_HOUR_MS, Timeline
 
 START = 1_787_000_000_000
 DAY = 48 * HALF_HOUR_MS

@@ -9,9 +9,9 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-import local.oracle
-from local.campus.sections import HALF_HOUR_MS, Course, Timeline, Values
-from local.oracle import NAME, SEAT, Owed, Watcher, judge
+import workshop.demo.oracle
+from workshop.campus.sections import HALF_HOUR_MS, Course, Timeline, Values
+from workshop.demo.oracle import NAME, SEAT, Owed, Watcher, judge
 
 COURSE = Course("CSE", "110", "Programming")
 SLOTS = [slot * HALF_HOUR_MS for slot in range(12)]
@@ -37,7 +37,7 @@ def owed(timeline: Timeline, *watchers: Watcher) -> list[tuple[int, str, str]]:
 
 
 def test_it_shares_no_rule_with_the_product() -> None:
-    source = ast.parse(Path(local.oracle.__file__).read_text())
+    source = ast.parse(Path(workshop.demo.oracle.__file__).read_text())
     modules = [node.module or "" for node in ast.walk(source) if isinstance(node, ast.ImportFrom)]
     modules += [alias.name for node in ast.walk(source) if isinstance(node, ast.Import) for alias in node.names]
     assert not [module for module in modules if module.startswith("shared")]

@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from local.comparison import compare, show
-from local.oracle import NAME, SEAT, Owed, Verdict
-from local.replay import Played
-from local.students import MOST_WATCHES, make_students, who_is_told
+from workshop.demo.comparison import compare, show
+from workshop.demo.oracle import NAME, SEAT, Owed, Verdict
+from workshop.demo.replay import Played
+from workshop.demo.students import MOST_WATCHES, make_students, who_is_told
 
 SLOTS = [number * 1_800_000 for number in range(48)]
 ANN = Owed(0, "12340", SEAT, "ann@example.edu")

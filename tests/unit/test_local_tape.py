@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from local.campus.sections import Course, Timeline, Values
-from local.campus.tape import COLUMNS, TapeError, read_tape, term_of
+from workshop.campus.sections import Course, Timeline, Values
+from workshop.campus.tape import COLUMNS, TapeError, read_tape, term_of
 
 HEADER = ",".join(COLUMNS)
 GOOD = "1649676155819,083615,COGS 9,A01,Staff,60,60"

@@ -8,9 +8,9 @@ from dataclasses import replace
 
 import pytest
 
-from shared.core.durations import Durations
-from shared.stores.lock import Busy, Held, Lock, LockStatus, Unavailable
-from shared.stores.redis import connect_redis
+from shared.durations import Durations
+from shared.lock import Busy, Held, Lock, LockStatus, Unavailable
+from shared.redis import connect_redis
 from tests.support.redis import NOW, command_counts
 
 

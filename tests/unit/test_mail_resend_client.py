@@ -11,9 +11,7 @@ from typing import Any
 import pytest
 import resend
 
-from local.processes import free_port
-from local.web import Answer, Request, Server, json_answer
-from shared.clients.resend import (
+from shared.mail.resend import (
     Accepted,
     Invalid,
     Outcome,
@@ -24,6 +22,8 @@ from shared.clients.resend import (
     Unknown,
     Unreachable,
 )
+from workshop.parts.processes import free_port
+from workshop.parts.web import Answer, Request, Server, json_answer
 
 KEY = "re_very_secret_key"
 BODY = '[{"to":["ä@example.edu"]},{"to":["b@example.edu"]}]'

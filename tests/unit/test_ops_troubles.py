@@ -8,20 +8,20 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from shared.ops import checks, probes, troubles
-from shared.ops.beats import checks_from_beats
-from shared.ops.checks import Check
-from shared.ops.page import in_code
-from shared.ops.probes import Probes
-from shared.ops.troubles import Trouble
-from shared.ops.words import describe, span
+from shared.database import DatabaseError
+from shared.health import checks, probes, troubles
+from shared.health.beats import checks_from_beats
+from shared.health.checks import Check
+from shared.health.page import in_code
+from shared.health.probes import Probes
+from shared.health.troubles import Trouble
+from shared.health.words import describe, span
+from shared.redis import RedisError
 from shared.settings import ROOT, Problem, SettingsError
-from shared.stores.breaker import BreakerStatus
-from shared.stores.database import DatabaseError
-from shared.stores.redis import RedisError
+from shared.source.breaker import BreakerStatus
 
 WELL: dict[str, Check] = {name: {"status": "healthy"} for name in checks.EFFECTS}
-CAUSES = sorted(set(re.findall(r'Trouble\(\s*"([a-z ]+)"', (ROOT / "shared/ops/troubles.py").read_text())))
+CAUSES = sorted(set(re.findall(r'Trouble\(\s*"([a-z ]+)"', (ROOT / "shared/health/troubles.py").read_text())))
 
 
 def of(**changed: Check) -> list[Trouble]:

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 from huey import crontab
 
-from shared.controls import Control, Turn
+from shared.queue.controls import Control, Turn
 
 
 def utc(*parts: int) -> datetime:

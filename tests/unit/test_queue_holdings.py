@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from shared.core.holdings import Holdings, Settlement
-from shared.core.intake import MAX_BATCH, PEEK_EVERY, Intake, Taken
-from shared.core.jobs import Delivery, Permit
+from shared.queue.holdings import Holdings, Settlement
+from shared.queue.intake import MAX_BATCH, PEEK_EVERY, Intake, Taken
+from shared.queue.jobs import Delivery
+from shared.source.permit import Permit
 
 NOW = 1_764_000_000_000
 

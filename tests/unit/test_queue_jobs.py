@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.core.jobs import Delivery, Job
-from shared.stores.dead_letters import letter_for
+from shared.queue.dead_letters import letter_for
+from shared.queue.jobs import Delivery, Job
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.clients.scraper import Broken, Found, NotFound, Refused, _retry_after, classify
+from shared.source.scraper import Broken, Found, NotFound, Refused, _retry_after, classify
 
 GOOD = {"subject": "CSE", "catalog_nbr": "110", "title": "Programming", "instructor": "Staff"}
 

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.core.backoff import retry_delay
-from shared.core.sections import Facts, Section
+from shared.backoff import retry_delay
+from shared.sections.section import Facts, Section
 
 
 @pytest.mark.parametrize("term", ["", "225", "22577", "22a7", " 2257", "２２５７", "2257\n"])

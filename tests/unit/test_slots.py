@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.core.slots import ROUND, SLOT, group_at, group_of, latest_slot, next_slot, slot_start
+from shared.sections.slots import ROUND, SLOT, group_at, group_of, latest_slot, next_slot, slot_start
 
 moments = st.datetimes(datetime(2020, 1, 1), datetime(2035, 1, 1), timezones=st.just(UTC))
 groups = st.sampled_from(["even", "odd"])

@@ -1,0 +1,264 @@
+"""One section check: breaker, baseline, scrape, compare, commit.
+
+The HTTP function and the queued task run this same function; they differ only in what they do with its report
+and its errors. A check that ends well has left its mark in the database before this returns; one that raises has
+left nothing half-written and may be run again.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from shared.database import DatabaseError
+from shared.sections.changes import Changes, EventKind, detect
+from shared.sections.section import Facts, Known, Observation, Section
+from shared.sections.slots import group_of, latest_slot
+from shared.source import breaker, scraper
+from shared.source.permit import Permit
+from shared.source.scraper import Answer, Broken, Found, NotFound, Throttled
+from shared.tools import Clock, DatabaseCalls, Gate, LooksUp
+
+log = logging.getLogger(__name__)
+
+QUEUE_TIMEOUT = 90.0
+USER_TIMEOUT = 60.0
+MAX_CONFLICTS = 5
+INLINE_MAIL = 100
+
+
+class Outcome(StrEnum):
+    """How a check ended. All of them end the section's attempt for its slot."""
+
+    COMMITTED = "committed"
+    SUPERSEDED = "superseded"
+    NOT_OWNED = "not_owned"
+    NOT_FOUND = "not_found"
+    RETIRED = "retired"
+
+
+class CheckError(Exception):
+    """The check did not come to its end. `retry`: whether trying again can help. The message is for people."""
+
+    def __init__(self, reason: str, *, retry: bool) -> None:
+        super().__init__(reason)
+        self.retry = retry
+
+
+class BreakerOpenError(CheckError):
+    """The breaker is open; it may be asked again in `retry_after` seconds. No attempt is spent."""
+
+    def __init__(self, retry_after: float) -> None:
+        super().__init__("circuit breaker is open", retry=True)
+        self.retry_after = retry_after
+
+
+class BreakerUnknownError(CheckError):
+    """Nobody knows whether the scraper may be asked, so nobody asks (O25). No attempt is spent."""
+
+    def __init__(self) -> None:
+        super().__init__("circuit breaker is unavailable", retry=True)
+
+
+class ThrottledError(CheckError):
+    """The scraper asked everybody to wait `seconds`; no attempt is spent."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__("scraper asked us to slow down", retry=True)
+        self.seconds = seconds
+
+
+@dataclass(frozen=True, slots=True)
+class CheckOrder:
+    """What to check. `known` rides along with a queued job; without it the baseline is read first.
+
+    `now` is set in a replay and stands for every clock; `lease_to` names the caller who will send the mail that
+    this check owes itself (HTTP), instead of leaving it to the mailer, and keeps it from the mailers for
+    `lease_seconds`; `timeout` bounds the scrape, in seconds; a queued job brings its `permit` along,
+    everybody else asks the breaker.
+    """
+
+    section: Section
+    known: Known | None = None
+    tick_id: str | None = None
+    now: datetime | None = None
+    lease_to: str | None = None
+    lease_seconds: float = 120.0
+    timeout: float = QUEUE_TIMEOUT
+    permit: Permit | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CheckReport:
+    """How the check ended, what it saw, and how many emails it owes (`leased` of them to the caller)."""
+
+    outcome: Outcome
+    events: tuple[EventKind, ...] = ()
+    first_observation: bool = False
+    emails_queued: int = 0
+    emails_leased: int = 0
+    facts: Facts | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Checker:
+    """Runs checks with the stores and clients it was built with; safe to share between threads."""
+
+    database: DatabaseCalls
+    gate: Gate
+    scraper: LooksUp
+    clock: Clock
+
+    def check(self, order: CheckOrder) -> CheckReport:
+        """Check one section.
+
+        1. Ask the breaker, unless a permit came along: `BreakerOpenError` or `BreakerUnknownError` when nobody may ask.
+        2. Take the baseline that came along, or read it. A failing read is an error, never "first sight" (O4).
+        3. Scrape. The observation's time is the start of the scrape, so that a slow one cannot pass for new (O41).
+        4. Compare, and commit baseline and owed mail together.
+
+        Raises `ThrottledError` on 429 and `CheckError` for everything that did not come to an end.
+        """
+        permit = order.permit or self._ask_breaker()
+        answer: Answer | None = None
+        try:
+            known = order.known or self._read(order)
+            if known is None:
+                return CheckReport(Outcome.NOT_OWNED)
+            observed_at = order.now or self.clock()
+            answer = self.scraper.look_up(order.section, order.timeout)
+        finally:
+            if isinstance(answer, Found | NotFound):
+                self.gate.record_success(permit)
+            elif isinstance(answer, Broken):
+                self.gate.record_failure(permit)
+            else:
+                self.gate.return_permit(permit)
+        return self._settle(order, known, observed_at, answer)
+
+    def _ask_breaker(self) -> Permit:
+        match self.gate.allow():
+            case breaker.Refused(retry_after):
+                raise BreakerOpenError(retry_after)
+            case breaker.Unknown():
+                raise BreakerUnknownError
+            case Permit() as permit:
+                return permit
+
+    def give_up(self, section: Section, began: datetime, reason: str) -> None:
+        """Record that the attempt for the slot of `began` has ended without an observation, and why."""
+        self._call(
+            "pmc_end_attempt",
+            p_term=section.term,
+            p_class_nbr=section.class_nbr,
+            p_slot=_slot(section, began),
+            p_error=reason,
+            p_now=began,
+        )
+
+    def _settle(self, order: CheckOrder, known: Known, observed_at: datetime, answer: Answer) -> CheckReport:
+        """What each answer means for the section: the table of outcomes, after the breaker had its share."""
+        match answer:
+            case Found(facts):
+                return self._commit(order, known, Observation(observed_at, facts))
+            case NotFound():
+                return self._strike(order, observed_at)
+            case Throttled(seconds):
+                raise ThrottledError(seconds)
+            case scraper.Refused(reason):
+                log.error("check refused", extra={"reason": reason})
+                self.give_up(order.section, observed_at, reason)
+                raise CheckError(reason, retry=False)
+            case Broken(reason):
+                raise CheckError(reason, retry=True)
+
+    def _read(self, order: CheckOrder) -> Known | None:
+        """The baseline from the database; `None` when the section is not ours to check."""
+        answer = self._call(
+            "pmc_read_section", p_term=order.section.term, p_class_nbr=order.section.class_nbr, p_now=order.now
+        )
+        return known_from_json(answer) if answer["owner"] == "server" else None
+
+    def _commit(self, order: CheckOrder, known: Known, seen: Observation) -> CheckReport:
+        """Compare and commit; on a conflict compare again with the fresh baseline, without scraping again."""
+        for _ in range(MAX_CONFLICTS + 1):
+            changes = detect(known, seen)
+            answer = self._call("pmc_commit_check", p_check=_check_json(order, known, seen, changes), p_now=order.now)
+            if answer["result"] != "conflict":
+                return _report(answer, changes)
+            known = known_from_json(answer)
+        raise CheckError("the section kept changing while its check was committed", retry=True)
+
+    def _strike(self, order: CheckOrder, observed_at: datetime) -> CheckReport:
+        """The source does not know the section: a strike, and after enough of them it is retired."""
+        answer = self._call(
+            "pmc_strike_section",
+            p_term=order.section.term,
+            p_class_nbr=order.section.class_nbr,
+            p_slot=_slot(order.section, observed_at),
+            p_observed_at=observed_at,
+            p_tick_id=order.tick_id,
+            p_now=order.now,
+        )
+        result = answer["result"]
+        log.info("section not found", extra={"strike": result, "strikes": answer.get("strikes")})
+        if result in (Outcome.RETIRED, Outcome.SUPERSEDED, Outcome.NOT_OWNED):
+            return CheckReport(Outcome(result), emails_queued=answer.get("emails_queued", 0))
+        return CheckReport(Outcome.NOT_FOUND)
+
+    def _call(self, function: str, **arguments: Any) -> Any:
+        try:
+            return self.database.call(function, **arguments)
+        except DatabaseError as error:
+            raise CheckError("database failed", retry=True) from error
+
+
+def known_from_json(answer: dict[str, Any]) -> Known:
+    """A baseline as the SQL functions give it: `version`, `observed_at`, `facts`."""
+    facts, observed_at = answer["facts"], answer["observed_at"]
+    return Known(
+        version=answer["version"],
+        observed_at=datetime.fromisoformat(observed_at) if observed_at else None,
+        facts=Facts.from_json(facts) if facts is not None else None,
+    )
+
+
+def _slot(section: Section, moment: datetime) -> datetime:
+    return latest_slot(group_of(section.class_nbr), moment)
+
+
+def _check_json(order: CheckOrder, known: Known, seen: Observation, changes: Changes) -> dict[str, Any]:
+    return {
+        "term": order.section.term,
+        "class_nbr": order.section.class_nbr,
+        "version": known.version,
+        "observed_at": seen.observed_at.isoformat(),
+        "slot": _slot(order.section, seen.observed_at).isoformat(),
+        "tick_id": order.tick_id,
+        "facts": changes.facts.as_json(),
+        "events": changes.events_json(known),
+        "was_full": changes.was_full,
+        "lease_to": order.lease_to,
+        "lease_limit": INLINE_MAIL if order.lease_to else 0,
+        "lease_seconds": order.lease_seconds,
+    }
+
+
+def _report(answer: dict[str, Any], changes: Changes) -> CheckReport:
+    outcome = Outcome(answer["result"])
+    if outcome is not Outcome.COMMITTED:
+        return CheckReport(outcome)
+    if changes.events:
+        words = {"events": [event.value for event in changes.events], "emails": answer["emails_queued"]}
+        log.info("change committed", extra=words)
+    return CheckReport(
+        outcome,
+        events=changes.events,
+        first_observation=changes.first_observation,
+        emails_queued=answer["emails_queued"],
+        emails_leased=answer["leased"],
+        facts=changes.facts,
+    )

@@ -1,0 +1,231 @@
+"""The tick: which sections are due, and into the queue with them.
+
+Lock, tick row, due sections with their baselines, bulk push, release. It never scrapes, so it takes about a
+second for twenty thousand sections, and it can be repeated without harm: what is queued is not queued twice.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal
+
+from redis import RedisError
+
+from shared.database import DatabaseError
+from shared.durations import Durations
+from shared.lock import Busy, Unavailable
+from shared.logs import bind
+from shared.queue.jobs import Job
+from shared.sections.section import Section
+from shared.sections.slots import Group, group_of, latest_slot, next_slot, slot_start
+from shared.tools import Clock, DatabaseCalls, Locks, Pushes
+
+log = logging.getLogger(__name__)
+
+PAGE = 2500
+TASK = "process_section"
+Source = Literal["scheduler", "http", "rescue"]
+
+
+class LockBusyError(Exception):
+    """Another tick is running; `holder` names it."""
+
+    def __init__(self, holder: str) -> None:
+        super().__init__("Another tick holds the lock; it is released at its end, or by itself after 25 minutes")
+        self.holder = holder
+
+
+class LockUnavailableError(Exception):
+    """The lock's store does not answer, so no tick may begin (O26)."""
+
+
+@dataclass(frozen=True, slots=True)
+class TickOrder:
+    """Which half to queue. `scheduled` decides group and slot; the jobs' times come from the clock.
+
+    `replay`: the clock is a replay's, and the jobs carry its time with them.
+    """
+
+    scheduled: datetime
+    group: Group | Literal["all"]
+    source: Source
+    worker: str | None = None
+    replay: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TickReport:
+    """What the tick did. `begun` is false when this slot's tick was already run by another scheduler."""
+
+    tick_id: str
+    group: str
+    begun: bool
+    enqueued: int
+    already_queued: int
+    duration_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ticker:
+    """Queues due sections with the stores it was built with."""
+
+    database: DatabaseCalls
+    queue: Pushes
+    lock: Locks
+    clock: Clock
+    durations: Durations = field(default_factory=Durations)
+
+    def tick(self, order: TickOrder, wait: Callable[[float], bool] | None = None) -> TickReport:
+        """Take the lock, begin the tick, queue the due sections page by page, note how it went, release.
+
+        Without `wait` the lock is asked for once (HTTP, O27); with it as often as the scheduler may, `wait(seconds)`
+        answering whether the wait was interrupted. Raises `LockBusyError`, `LockUnavailableError`, `DatabaseError`
+        or `redis.RedisError`; the tick row then says so, and the rescue or the next scheduler queues what is missing.
+        """
+        tick_id = uuid.uuid4().hex[:16]
+        holder = f"{order.source}:{order.worker or 'unnamed'}:{tick_id}"
+        with bind(tick_id=tick_id, group=order.group, source=order.source):
+            answer = self.lock.acquire_patiently(holder, wait) if wait else self.lock.acquire(holder)
+            if isinstance(answer, Busy):
+                raise LockBusyError(answer.holder)
+            if isinstance(answer, Unavailable):
+                raise LockUnavailableError
+            try:
+                return self._tick(order, tick_id)
+            finally:
+                self._release(holder)
+
+    def _tick(self, order: TickOrder, tick_id: str) -> TickReport:
+        started = time.monotonic()
+        begun = self.database.call(
+            "pmc_begin_tick",
+            p_tick_id=tick_id,
+            p_slot=_slot(order),
+            p_group=order.group,
+            p_source=order.source,
+            p_worker=order.worker,
+            p_now=self.clock(),
+            p_stale_seconds=self.durations.tick_stale,
+        )
+        if begun["result"] == "already":
+            log.info("tick already run", extra={"by": begun["tick_id"]})
+            return TickReport(begun["tick_id"], order.group, False, 0, 0, _since(started))
+        try:
+            enqueued, queued = self._queue_all(order, tick_id, begun["started_at"])
+        except Exception as error:
+            with suppress(DatabaseError):
+                self._finish(tick_id, None, None, f"{type(error).__name__} while queueing")
+            raise
+        self._finish(tick_id, enqueued, queued, None)
+        report = TickReport(tick_id, order.group, True, enqueued, queued, _since(started))
+        log.info("tick done", extra={"enqueued": enqueued, "already_queued": queued, "ms": report.duration_ms})
+        return report
+
+    def rescue(self) -> TickReport:
+        """Queue again what the latest slots left without an ended attempt and what is not queued.
+
+        Needs no lock: the queue refuses what it already holds. Heals a lost queue, a killed worker, a server that
+        was down over the slot's start.
+        """
+        started, tick_id = time.monotonic(), f"rescue-{uuid.uuid4().hex[:9]}"
+        order = TickOrder(self.clock(), "all", "rescue")
+        with bind(tick_id=tick_id, source="rescue"):
+            enqueued, queued = self._queue_all(order, tick_id, None, unattempted_only=True)
+            if enqueued:
+                log.warning("queued again what had no ended attempt", extra={"enqueued": enqueued})
+        return TickReport(tick_id, "all", True, enqueued, queued, _since(started))
+
+    def requeue(self, sections: list[Section], tick_id: str, *, replay: bool = False, urgent: bool = True) -> int:
+        """Queue `sections` at once, ahead of the others, whatever their attempts; returns how many went in."""
+        now = self.clock()
+        jobs = [job_for(section, None, tick_id, now, replay=replay, urgent=urgent) for section in sections]
+        return self.queue.push(jobs, _ms(now)).enqueued
+
+    def _queue_all(
+        self, order: TickOrder, tick_id: str, started_at: str | None, *, unattempted_only: bool = False
+    ) -> tuple[int, int]:
+        enqueued = queued = 0
+        for page in self._due(order, started_at, unattempted_only):
+            now = self.clock()
+            jobs = [
+                job_for(Section(row["term"], row["class_nbr"]), row, tick_id, now, replay=order.replay) for row in page
+            ]
+            pushed = self.queue.push(jobs, _ms(now))
+            enqueued, queued = enqueued + pushed.enqueued, queued + pushed.already_queued
+        return enqueued, queued
+
+    def _due(self, order: TickOrder, started_at: str | None, unattempted_only: bool) -> Iterator[list[dict[str, Any]]]:
+        """The due sections with their baselines, a page at a time, so that memory stays flat."""
+        after = None
+        while True:
+            page = self.database.call(
+                "pmc_due_sections",
+                p_group=order.group,
+                p_now=self.clock(),
+                p_unattempted_only=unattempted_only,
+                p_started_at=started_at,
+                p_after=after,
+                p_limit=PAGE,
+                p_grace_seconds=self.durations.slot_grace,
+            )
+            if page["sections"]:
+                yield page["sections"]
+            after, started_at = page["next"], page["started_at"]
+            if after is None:
+                return
+
+    def _release(self, holder: str) -> None:
+        """Give the lock back; when that fails it ends by itself, and the tick was done all the same."""
+        try:
+            self.lock.release(holder)
+        except RedisError:
+            log.warning("lock not released; it ends by itself")
+
+    def _finish(self, tick_id: str, enqueued: int | None, queued: int | None, error: str | None) -> None:
+        self.database.call(
+            "pmc_finish_tick", p_tick_id=tick_id, p_enqueued=enqueued, p_already_queued=queued, p_error=error
+        )
+
+
+def job_for(
+    section: Section,
+    known: dict[str, Any] | None,
+    tick_id: str | None,
+    now: datetime,
+    *,
+    replay: bool = False,
+    urgent: bool = False,
+) -> Job:
+    """The queue's job for one check. `known` is the baseline as the database gave it, or `None`: read it then.
+
+    It expires at the section's first slot start after `now`: by then the next tick queues it anew.
+    """
+    payload: dict[str, Any] = {"tick_id": tick_id}
+    if known is not None:
+        payload |= {name: known[name] for name in ("version", "observed_at", "facts")}
+    return Job(
+        task=TASK,
+        key=section.key,
+        payload=payload,
+        expires_at=_ms(next_slot(group_of(section.class_nbr), now)),
+        now=_ms(now) if replay else None,
+        urgent=urgent,
+    )
+
+
+def _slot(order: TickOrder) -> datetime:
+    return slot_start(order.scheduled) if order.group == "all" else latest_slot(order.group, order.scheduled)
+
+
+def _ms(moment: datetime) -> int:
+    return int(moment.timestamp() * 1000)
+
+
+def _since(started: float) -> int:
+    return int((time.monotonic() - started) * 1000)

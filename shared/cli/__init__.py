@@ -1,0 +1,1 @@
+"""`./run.sh ops …`: the operator's commands, one module a noun."""

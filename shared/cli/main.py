@@ -1,0 +1,22 @@
+"""`./run.sh ops ...`: look and act. Each command is a function in one of the `commands_*` modules."""
+
+from __future__ import annotations
+
+import click
+
+from shared.cli.ask import doctor, why
+from shared.cli.mail import mail
+from shared.cli.ownership import ownership
+from shared.cli.queue import breaker, dead, lock
+from shared.cli.status import status
+from shared.cli.work import check, tick
+from shared.cli.workers import workers
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+def ops() -> None:
+    """Look and act. Every command takes --json; exit code 0 says that it was done or that all is well."""
+
+
+for _command in (status, doctor, tick, check, why, dead, breaker, lock, workers, mail, ownership):
+    ops.add_command(_command)

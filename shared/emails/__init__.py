@@ -1,1 +1,0 @@
-"""What people are told: the words, the templates, the unsubscribe tokens."""

@@ -1,0 +1,1 @@
+"""Is it well: health, alerts, metrics, the doctor, word to the supervisor."""

@@ -1,0 +1,102 @@
+"""Telling the operator: one mail per trouble and hour at most, and one when it is over.
+
+What is wrong is read off the same checks as the health page (`troubles`). Who was told of what is kept in Postgres,
+so that several servers do not tell several times and a restart does not forget: a trouble is claimed there, the mail
+is sent under the claim's own idempotency key, and only then is it noted as told. Without `ALERT_EMAIL` or a Resend
+key the words go to the log alone. What stops this very machinery, the dead-man service notices (`heartbeat`).
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Protocol
+
+from shared.database import DatabaseError
+from shared.health.health import health_of
+from shared.health.troubles import Trouble, troubles
+from shared.mail.resend import Accepted, Outcome
+
+if TYPE_CHECKING:
+    from shared.wiring import Wiring
+
+log = logging.getLogger(__name__)
+
+AGAIN_SECONDS = 3600.0
+
+
+class Calls(Protocol):
+    """The gateway to the database."""
+
+    def call(self, function: str, **arguments: Any) -> Any: ...
+
+
+Send = Callable[[str, str, str], bool]
+"""Sends (key, subject, text); whether it was accepted."""
+
+
+def raise_alerts(parts: Wiring) -> int:
+    """Look at how it goes and tell the operator what is new; how many were told. Never raises for an outage.
+
+    For a consumer's control thread, every minute. Costs two calls of Postgres and no Redis command.
+    """
+    report = health_of(parts).summary()
+    if report.figures is None:
+        log.warning("alerts: the database does not answer")
+        return 0
+    try:
+        return tell(parts.database, parts.incarnation, troubles(report.checks), _sender(parts))
+    except DatabaseError as error:
+        log.warning("alerts: %s", error)
+        return 0
+
+
+def tell(database: Calls, worker: str, found: list[Trouble], send: Send, again: float = AGAIN_SECONDS) -> int:
+    """Claim what is due to be told, send it, and note what was sent. `again`: seconds between mails of one cause."""
+    wanted = [{"cause": one.cause, "words": one.what, "hold_seconds": one.alert_after} for one in found]
+    answer = database.call("pmc_claim_alerts", p_worker=worker, p_causes=wanted, p_again_seconds=again)
+    remedies, told = {one.cause: one.remedy for one in found}, 0
+    for alert in answer["tell"]:
+        subject, text = write(alert, remedies.get(alert["cause"], ""))
+        level = logging.ERROR if alert["kind"] == "wrong" else logging.INFO
+        log.log(level, "alert", extra={"cause": alert["cause"], "kind": alert["kind"], "words": alert["words"]})
+        sent = send(alert["alert_id"], subject, text)
+        database.call("pmc_settle_alert", p_worker=worker, p_alert_id=alert["alert_id"], p_told=sent)
+        told += sent
+    return told
+
+
+def write(alert: Mapping[str, Any], remedy: str) -> tuple[str, str]:
+    """Subject and text of one alert."""
+    words = " ".join(str(alert["words"]).split())
+    if alert["kind"] == "over":
+        return f"[PickMyClass] Over: {words}"[:200], f"This is over:\n\n  {words}\n"
+    plain = remedy.replace("`", "")
+    text = (
+        f"{words}.\n\nWhat to do: {plain}\n\nSince {alert['since']}. You are told again in an hour at the earliest.\n"
+    )
+    return f"[PickMyClass] {words}"[:200], text
+
+
+def _sender(parts: Wiring) -> Send:
+    """Sends to the operator through Resend; without an address or key the log has to do."""
+    settings = parts.settings
+    resend = parts.mail.resend
+    if settings.alert_email is None or resend is None:
+        return lambda _key, _subject, _text: True
+
+    def send(key: str, subject: str, text: str) -> bool:
+        mail = {
+            "from": settings.notification_from_email,
+            "to": [settings.alert_email],
+            "subject": subject,
+            "text": text + f"\n{settings.site_url}/api/monitoring/health\n",
+        }
+        outcome: Outcome = resend.send_batch(key, json.dumps([mail], ensure_ascii=False), 1)
+        if isinstance(outcome, Accepted):
+            return True
+        log.error("alert not sent", extra={"error": outcome.error})
+        return False
+
+    return send

@@ -1,0 +1,97 @@
+"""The doctor asks the scraper and Resend: do they answer, and do they take our keys?"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import requests
+
+from shared.deadline import Deadline, bounded_session
+from shared.health.findings import Finding, fine, note, problem
+from shared.wiring import Wiring
+
+_TIMEOUT = (3.0, 6.0)
+
+
+def scraper(parts: Wiring) -> Iterator[Finding]:
+    """It takes our token. Asked for a section that cannot be one, it has nothing to scrape: 400 is the good answer."""
+    url, token = parts.settings.scraper_url, parts.settings.scraper_secret_token
+    if url is None or token is None:
+        return
+    answer = _ask("POST", f"{url}/scrape", token, {"sectionNumber": "?", "term": "?"})
+    if isinstance(answer, str):
+        yield problem("scraper", answer, "See whether it runs, and whether SCRAPER_URL is right")
+    elif answer.status_code in (401, 403):
+        yield problem("scraper", f"it refuses our token ({answer.status_code})", "Correct SCRAPER_SECRET_TOKEN")
+    elif answer.status_code in (400, 422):
+        yield fine("scraper", "answers and takes our token")
+    elif answer.status_code == 404:
+        yield problem("scraper", "there is no /scrape at SCRAPER_URL", "Correct SCRAPER_URL (without /scrape)")
+    elif answer.status_code == 429:
+        yield note("scraper", "answers, but asks us to slow down (429)")
+    else:
+        remedy = "Look at the scraper's own log"
+        yield problem("scraper", f"answers with {answer.status_code} to a request that is wrong", remedy)
+
+
+def resend(parts: Wiring) -> Iterator[Finding]:
+    """It takes our key, and the sender's domain is verified there."""
+    settings = parts.settings
+    if settings.resend_api_key is None or settings.notification_from_email is None:
+        yield note("resend", "RESEND_API_KEY is not set: mail stays pending", "Set it in .env to send mail")
+        return
+    answer = _ask("GET", f"{settings.resend_api_url}/domains", settings.resend_api_key, None)
+    if isinstance(answer, str):
+        yield problem("resend", answer, "See whether this machine reaches the internet, and RESEND_API_URL")
+        return
+    told = _json(answer)
+    if answer.status_code == 401 and told.get("name") == "restricted_api_key":
+        yield fine("resend", "takes our key")
+        yield note(
+            "resend", "the key may only send, so the domain cannot be looked at", "`./run.sh ops mail test ADDRESS`"
+        )
+    elif answer.status_code in (400, 401, 403):
+        yield problem("resend", f"it refuses our key ({answer.status_code})", "Correct RESEND_API_KEY")
+    elif answer.status_code == 404:
+        yield note("resend", "a stand-in: it knows no domains", "`./run.sh ops mail test ADDRESS` tries it")
+    elif answer.status_code != 200:
+        yield problem("resend", f"answers with {answer.status_code}", "Look at Resend's status page; try again later")
+    else:
+        yield fine("resend", "takes our key")
+        yield _domain(told, settings.notification_from_email)
+
+
+def _domain(told: dict[str, Any], sender: str) -> Finding:
+    wanted = re.sub(r".*@([^>]*)>?$", r"\1", sender).strip().casefold()
+    domains = {str(one.get("name")).casefold(): one.get("status") for one in told.get("data") or []}
+    status = domains.get(wanted)
+    if status == "verified":
+        return fine("resend", "the sender's domain is verified")
+    if status is None:
+        return problem(
+            "resend", "it does not know the sender's domain", "Add it at Resend, or mend NOTIFICATION_FROM_EMAIL"
+        )
+    return problem("resend", f"the sender's domain is {status}", "Finish its DNS records at Resend")
+
+
+def _ask(method: str, url: str, token: str, body: dict[str, str] | None) -> requests.Response | str:
+    """The answer, or in words that there is none (no address in them)."""
+    headers = {"Authorization": f"Bearer {token}", "Accept": "application/json", "User-Agent": "pickmyclass"}
+    with bounded_session() as session:
+        try:
+            with Deadline(sum(_TIMEOUT)):
+                return session.request(method, url, json=body, headers=headers, timeout=_TIMEOUT, allow_redirects=False)
+        except requests.Timeout:
+            return "does not answer in time"
+        except requests.RequestException as error:
+            return f"cannot be reached ({type(error).__name__})"
+
+
+def _json(answer: requests.Response) -> dict[str, Any]:
+    try:
+        told = answer.json()
+    except ValueError:
+        return {}
+    return told if isinstance(told, dict) else {}

@@ -1,0 +1,88 @@
+"""What one process counts of its own work: ended checks, and how long checks and look-ups took.
+
+A consumer sends its counts with its beat, so that `/metrics` can tell them from whichever process it is asked in.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+from shared.checks.check import Checker, CheckOrder, CheckReport
+from shared.sections.section import Section
+from shared.source.scraper import Answer
+from shared.tools import LooksUp
+
+BOUNDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 90.0)
+"""Upper bounds of the histograms' buckets, in seconds; the last bucket has none."""
+
+
+class Measures:
+    """Counts since the process began; safe to share between threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._checks: Counter[str] = Counter()
+        self._lookups: Counter[str] = Counter()
+        self._seconds = {"check": [0] * (len(BOUNDS) + 1), "lookup": [0] * (len(BOUNDS) + 1)}
+        self._sums = {"check": 0.0, "lookup": 0.0}
+
+    def check_ended(self, outcome: str, seconds: float) -> None:
+        """Count a check by its outcome, or by the error that ended it."""
+        with self._lock:
+            self._checks[outcome] += 1
+            self._observe("check", seconds)
+
+    def lookup_ended(self, answer: str, seconds: float) -> None:
+        """Count a look-up at the scraper by the kind of its answer."""
+        with self._lock:
+            self._lookups[answer] += 1
+            self._observe("lookup", seconds)
+
+    def as_json(self) -> dict[str, Any]:
+        """Everything counted so far, as it travels with a beat."""
+        with self._lock:
+            durations = {
+                name: {"buckets": list(buckets), "sum": round(self._sums[name], 3)}
+                for name, buckets in self._seconds.items()
+            }
+            return {"checks": dict(self._checks), "lookups": dict(self._lookups), "seconds": durations}
+
+    def _observe(self, name: str, seconds: float) -> None:
+        self._seconds[name][sum(seconds > bound for bound in BOUNDS)] += 1
+        self._sums[name] += seconds
+
+
+@dataclass(frozen=True, slots=True)
+class MeasuredScraper:
+    """A scraper client whose look-ups are counted."""
+
+    scraper: LooksUp
+    measures: Measures
+
+    def look_up(self, section: Section, timeout: float) -> Answer:
+        """What the scraper says, counted."""
+        began = time.monotonic()
+        answer = self.scraper.look_up(section, timeout)
+        self.measures.lookup_ended(type(answer).__name__.lower(), time.monotonic() - began)
+        return answer
+
+
+@dataclass(frozen=True, slots=True)
+class MeasuredChecker(Checker):
+    """A checker whose checks are counted."""
+
+    measures: Measures = field(default_factory=Measures)
+
+    def check(self, order: CheckOrder) -> CheckReport:
+        """Check, counted by outcome; what it raises passes on."""
+        began, outcome = time.monotonic(), "failed"
+        try:
+            report = Checker.check(self, order)
+            outcome = report.outcome.value
+            return report
+        finally:
+            self.measures.check_ended(outcome, time.monotonic() - began)

@@ -1,0 +1,36 @@
+"""What a consumer knows of itself, for its beat and its watchdog. Costs no Redis command."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from shared.health.beats import beat_figures
+from shared.queue.consumer import LeasedConsumer
+from shared.wiring import Wiring
+
+HUNG_AFTER = 150.0
+"""Seconds: longer than a scrape with its commit can take."""
+
+
+class Pulse:
+    """Looks at one consumer."""
+
+    def __init__(self, parts: Wiring, consumer: LeasedConsumer) -> None:
+        self._parts, self._consumer = parts, consumer
+
+    @property
+    def current_jobs(self) -> int:
+        """How many jobs run now."""
+        return len(self._consumer.snapshot().running)
+
+    def figures(self) -> dict[str, Any]:
+        """The figures of a beat, as health reads them."""
+        return beat_figures(self._parts, self._consumer.snapshot())
+
+    def hung(self) -> str | None:
+        """What hangs, for the watchdog; `None` when the work goes on."""
+        seen = self._consumer.snapshot()
+        if not seen.threads_alive:
+            return "a thread of the consumer has ended"
+        longest = max(seen.running.values(), default=0.0)
+        return f"a check has been running for {longest:.0f} s" if longest > HUNG_AFTER else None

@@ -1,0 +1,1 @@
+"""Mail: from the outbox to Resend, and what became of it."""

@@ -1,0 +1,159 @@
+"""Turns owed mail into the emails that Resend is given: subject, HTML, text, headers.
+
+The same owed mail always gives the same email, to the byte: nothing here asks a clock or the dice.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+from zoneinfo import ZoneInfo
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+
+from shared.mail import words
+from shared.mail.owed import OwedMail
+from shared.mail.tokens import UnsubscribeTokens
+
+_TEMPLATES = Path(__file__).with_name("templates")
+_ADDRESS = re.compile(r"[!-?A-~]{1,64}@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+")
+MAX_SUBJECT = 150
+
+
+class CannotWriteError(ValueError):
+    """This one email cannot be written; the reason names no address."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """The colours of one kind of email, each with its counterpart in the dark."""
+
+    accent: str
+    accent_dark: str
+    tint: str
+    tint_dark: str
+    edge: str
+    edge_dark: str
+    button: str
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What is fixed about one kind of email. `subject` is completed by course and section number."""
+
+    subject: str
+    label: str
+    button: str
+    look: Look
+
+
+_GREEN = Look("#047857", "#4ade9f", "#e9f9f1", "#0d2a22", "#c3ecd8", "#1d4a3b", "#047857")
+_BLUE = Look("#3730a3", "#a5b4fc", "#eef0ff", "#1a1e3d", "#d5d9fb", "#343b70", "#4338ca")
+_GREY = Look("#475569", "#b6c2d2", "#f1f4f8", "#1a222e", "#dbe2ea", "#303c4d", "#475569")
+
+KINDS = {
+    "seat_available": Kind("🎉 Seat Available", "Seat available", "Open it in the catalog", _GREEN),
+    "instructor_assigned": Kind("👨‍🏫 Instructor Assigned", "Instructor assigned", "Open it in the catalog", _BLUE),
+    "section_removed": Kind("📭 Section Removed", "Section removed", "Search the catalog", _GREY),
+}
+
+
+class Renderer:
+    """Writes emails. `site_url` begins every link, `sender` is the From, `zone` the clock on the campus."""
+
+    def __init__(self, *, site_url: str, sender: str, zone: ZoneInfo, tokens: UnsubscribeTokens) -> None:
+        if sender != words.one_line(sender):
+            raise ValueError("the sender must be one line")
+        self._site_url = site_url.rstrip("/")
+        self._sender = sender
+        self._zone = zone
+        self._tokens = tokens
+        self._templates = Environment(
+            loader=FileSystemLoader(_TEMPLATES),
+            autoescape=select_autoescape(("html",)),
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+            keep_trailing_newline=True,
+            auto_reload=False,
+        )
+
+    def write(self, mail: OwedMail) -> dict[str, Any]:
+        """The email as Resend takes it. Raises `CannotWriteError` for a row that cannot become one."""
+        if mail.address is None or not _ADDRESS.fullmatch(mail.address):
+            raise CannotWriteError("the account has no usable address")
+        kind = KINDS.get(mail.kind)
+        if kind is None:
+            raise CannotWriteError(f"there is no email of the kind {words.one_line(mail.kind, 40)}")
+        unsubscribe_url = self._unsubscribe_url(mail)
+        subject = f"{kind.subject}: {words.course(mail.facts)} ({mail.section.class_nbr})"[:MAX_SUBJECT]
+        context = self._context(mail, kind) | {"subject": subject, "unsubscribe_url": unsubscribe_url}
+        return {
+            "from": self._sender,
+            "to": [mail.address],
+            "subject": subject,
+            "html": self._templates.get_template(f"{mail.kind}.html").render(context),
+            "text": self._templates.get_template(f"{mail.kind}.txt").render(context),
+            "headers": {
+                "List-Unsubscribe": f"<{unsubscribe_url}>",
+                "List-Unsubscribe-Post": "List-Unsubscribe=One-Click",  # RFC 8058
+            },
+        }
+
+    def _context(self, mail: OwedMail, kind: Kind) -> dict[str, Any]:
+        """Everything that the templates of all kinds may name."""
+        facts, course = mail.facts, words.course(mail.facts)
+        query = urlencode({"classNbr": mail.section.class_nbr, "term": mail.section.term})
+        return {
+            "label": kind.label,
+            "button": kind.button,
+            "look": kind.look,
+            "site_url": self._site_url,
+            "go_url": f"{self._site_url}/go/asu?{query}",
+            "course": course,
+            "title": words.one_line(facts.title),
+            "section": mail.section,
+            "season": words.season(mail.section),
+            "instructor": words.instructor(facts),
+            "open_seats": facts.seats_available,
+            "open_words": words.open_words(facts),
+            "reserved": words.reserved(facts),
+            "rows": self._rows(mail),
+            "lead": words.REMOVED,
+            "preview": words.preview(mail.kind, facts),
+            "note": self._note(mail),
+            "why": words.why(mail.kind, course, mail.section),
+        }
+
+    def _rows(self, mail: OwedMail) -> list[tuple[str, str]]:
+        """The table of facts, without what is not known or said elsewhere in this kind of email."""
+        facts = mail.facts
+        rows = [
+            ("Instructor", words.instructor(facts) if mail.kind != "instructor_assigned" else ""),
+            ("When", words.one_line(facts.meeting_times)),
+            ("Where", words.one_line(facts.location)),
+            ("Seats", words.seats(facts) if mail.kind == "instructor_assigned" else ""),
+            self._seen(mail),
+        ]
+        return [(name, value) for name, value in rows if value]
+
+    def _seen(self, mail: OwedMail) -> tuple[str, str]:
+        """When it was seen; of a section that is gone, when it was last there (nothing when it never was)."""
+        if mail.kind != "section_removed":
+            return "Seen", words.moment(mail.seen_at, self._zone)
+        return "Last seen", words.moment(mail.seen_before, self._zone) if mail.seen_before else ""
+
+    def _note(self, mail: OwedMail) -> str:
+        """What a student should know before acting on this email."""
+        if mail.kind == "section_removed":
+            return ""
+        if mail.seen_before is not None and words.is_stale(mail.seen_at, mail.seen_before):
+            return words.STALE_NOTE.format(before=words.moment(mail.seen_before, self._zone))
+        return words.HURRY if mail.kind == "seat_available" else ""
+
+    def _unsubscribe_url(self, mail: OwedMail) -> str:
+        token = self._tokens.issue(mail.user_id, mail.event_at)
+        return f"{self._site_url}/api/unsubscribe?{urlencode({'token': token})}"

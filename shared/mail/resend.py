@@ -1,0 +1,219 @@
+"""Resend: one frozen batch goes out, and one outcome comes back that says what it means for the batch.
+
+The outcomes are told apart by what is certain. Only a batch that was refused for certain may be taken apart;
+whatever else happens, the same bytes are repeated under the same key (docs/decisions/frozen-mail.md).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import asdict, dataclass
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from resend.exceptions import ResendError
+
+    from shared.mail.resend_wire import Exchange
+
+MAX_BATCH = 100
+ANSWER_SECONDS = 20.0
+ACCOUNT_SECONDS = 15 * 60.0
+QUOTA_SECONDS = 60 * 60.0
+_LONGEST_PAUSE = 10 * 60.0
+_MAX_ERROR = 300
+
+_INVALID_STATUSES = (400, 413, 422, 451)
+_NOT_TAKEN_IN = (408, 425)  # the request did not come in whole, or too early: worth another try soon
+_OUR_FAULT = ("invalid_from_address", "invalid_idempotency_key", "invalid_access", "invalid_region")
+"""Error types that blame our settings and not the email: they would kill every row one by one."""
+_QUOTAS = ("daily_quota_exceeded", "monthly_quota_exceeded")
+_ADDRESS = re.compile(r"[^\s@<>\"'`(),:;]+@[^\s@<>\"'`(),:;]+")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]+")
+
+
+@dataclass(frozen=True, slots=True)
+class RowError:
+    """One email of the batch that Resend would not take, by its place in the batch."""
+
+    index: int
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The batch was taken: a message id per email, `None` for those in `errors`.
+
+    `wait_seconds`: how long the rate that Resend grants us is used up; `None` while it is not.
+    """
+
+    message_ids: tuple[str | None, ...]
+    errors: tuple[RowError, ...] = ()
+    wait_seconds: float | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """The outcome as `pmc_settle_batch` takes it."""
+        return {"kind": "accepted", **asdict(self)}
+
+
+@dataclass(frozen=True, slots=True)
+class Invalid:
+    """Refused for certain: something about the content. Each email is tried by itself."""
+
+    error: str
+
+    def as_json(self) -> dict[str, Any]:
+        """The outcome as `pmc_settle_batch` takes it."""
+        return {"kind": "refused", "reason": "invalid", "error": self.error}
+
+
+@dataclass(frozen=True, slots=True)
+class RateLimited:
+    """Refused for certain: too many requests. All mail waits `wait_seconds`."""
+
+    error: str
+    wait_seconds: float
+
+    def as_json(self) -> dict[str, Any]:
+        """The outcome as `pmc_settle_batch` takes it."""
+        return {"kind": "refused", "reason": "rate", **asdict(self)}
+
+
+@dataclass(frozen=True, slots=True)
+class Parked:
+    """Refused for certain: quota, key or account. A person may have to act; asked again after `wait_seconds`."""
+
+    error: str
+    wait_seconds: float
+
+    def as_json(self) -> dict[str, Any]:
+        """The outcome as `pmc_settle_batch` takes it."""
+        return {"kind": "refused", "reason": "park", **asdict(self)}
+
+
+@dataclass(frozen=True, slots=True)
+class Unreachable:
+    """Refused for certain: the request did not arrive. Worth another try soon."""
+
+    error: str
+
+    def as_json(self) -> dict[str, Any]:
+        """The outcome as `pmc_settle_batch` takes it."""
+        return {"kind": "refused", "reason": "no_answer", "error": self.error}
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """Nobody knows whether it was taken: timeout, 5xx, cut, nonsense, or (`busy`) the same key is under way."""
+
+    error: str
+    busy: bool = False
+
+    def as_json(self) -> dict[str, Any]:
+        """The outcome as `pmc_settle_batch` takes it."""
+        return {"kind": "unknown", "reason": "busy" if self.busy else "no_answer", "error": self.error}
+
+
+Outcome = Accepted | Invalid | RateLimited | Parked | Unreachable | Unknown
+
+
+class ResendClient:
+    """Sends batches; safe to share between threads. One key a process: the library keeps it in its module.
+
+    `seconds` bounds a whole exchange. Neither key nor addresses appear in any error.
+    """
+
+    def __init__(self, url: str, key: str, *, seconds: float = ANSWER_SECONDS) -> None:
+        self._url = url
+        self._key = key
+        self._seconds = seconds
+        self._wire: Any = None
+
+    def send_batch(self, key: str, body: str, size: int) -> Outcome:
+        """Send the frozen `body` of `size` emails under the idempotency `key`. Never raises for what came back."""
+        import resend
+        from resend.exceptions import NoContentError, ResendError
+
+        from shared.mail.resend_wire import Exchange, Wire, current
+
+        self._wire = self._wire or Wire()
+        resend.api_key, resend.api_url, resend.default_http_client = self._key, self._url, self._wire
+        exchange = Exchange(body.encode(), self._seconds)
+        token = current.set(exchange)
+        try:
+            answer = resend.Batch.send([], {"idempotency_key": key, "batch_validation": "permissive"})
+        except ResendError as error:
+            return self._failed(error, exchange)
+        except NoContentError:
+            return Unknown("Resend's answer was empty")
+        finally:
+            current.reset(token)
+        return self._accepted(answer, exchange, size)
+
+    def _accepted(self, answer: Any, exchange: Exchange, size: int) -> Outcome:
+        """Message ids by place. In permissive mode the ids of the accepted ones come in order, without gaps."""
+        try:
+            errors = {int(e["index"]): self._clean(str(e["message"])) for e in answer.get("errors") or []}
+            ids = [str(item["id"]) for item in answer["data"] if item and item.get("id")]
+        except (KeyError, TypeError, ValueError, AttributeError):
+            return Unknown("Resend's answer made no sense")
+        if len(ids) + len(errors) != size or any(not 0 <= index < size for index in errors):
+            return Unknown("Resend's answer does not fit the batch")
+        taken = iter(ids)
+        return Accepted(
+            tuple(None if index in errors else next(taken) for index in range(size)),
+            tuple(RowError(index, message) for index, message in sorted(errors.items())),
+            _rate_used_up(exchange.headers),
+        )
+
+    def _failed(self, error: ResendError, exchange: Exchange) -> Outcome:
+        """What an error means: by code and type, because the library's classes mix them up."""
+        if exchange.failure is not None:
+            words = f"Resend: {exchange.failure}"
+            return Unknown(words) if exchange.sent else Unreachable(words)
+        status, kind = exchange.status or 500, str(error.error_type)
+        words = self._clean(f"Resend: {error.message} ({status} {kind})")
+        if status == 409:
+            return Unknown(words, busy=True)
+        if status == 429 and kind not in _QUOTAS:
+            return RateLimited(words, _retry_after(exchange.headers))
+        if status == 429:
+            # Asked again every hour: which hour ends the day, or the month, is Resend's affair.
+            return Parked(words, QUOTA_SECONDS)
+        if status in _INVALID_STATUSES and kind not in _OUR_FAULT:
+            return Invalid(words)
+        if status in _NOT_TAKEN_IN:
+            return Unreachable(words)
+        if 400 <= status < 500:
+            return Parked(words, ACCOUNT_SECONDS)
+        return Unknown(words)
+
+    def _clean(self, words: str) -> str:
+        """Words fit for logs and tables: without addresses and key, on one line, bounded."""
+        words = _ADDRESS.sub("<address>", words.replace(self._key, "<key>"))
+        return _CONTROL.sub(" ", words).strip()[:_MAX_ERROR]
+
+
+def _rate_used_up(headers: dict[str, str]) -> float | None:
+    """Seconds until our rate allows another request, `None` while it does."""
+    if headers.get("ratelimit-remaining", "").strip() != "0":
+        return None
+    return _number(headers.get("ratelimit-reset"), 1.0, 60.0)
+
+
+def _retry_after(headers: dict[str, str]) -> float:
+    """How long a rate limit asks us to wait: `Retry-After` (RFC 9110: seconds or a date), else the window's end."""
+    value = headers.get("retry-after") or headers.get("ratelimit-reset")
+    try:
+        wait = parsedate_to_datetime(value or "") - parsedate_to_datetime(headers.get("date", ""))
+    except (TypeError, ValueError):
+        return _number(value, 1.0, _LONGEST_PAUSE)
+    return min(_LONGEST_PAUSE, max(1.0, wait.total_seconds()))
+
+
+def _number(value: str | None, default: float, longest: float) -> float:
+    try:
+        seconds = float(value or "")
+    except ValueError:
+        return default
+    return min(longest, max(0.1, seconds)) if seconds == seconds else default

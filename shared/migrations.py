@@ -1,0 +1,193 @@
+"""Applies the SQL files of `supabase/migrations/` to any Postgres 15-18, once each and in order.
+
+Over a session connection, because data definitions cannot go over PostgREST and the lock belongs to a session.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+MIGRATIONS = Path(__file__).parents[1] / "supabase" / "migrations"
+POST_CUTOVER = Path(__file__).parents[1] / "supabase" / "post_cutover"
+
+_FILE_NAME = re.compile(r"(?P<version>\d{14})_(?P<name>\w+)\.sql")
+_LOCK = 7_425_622_129  # any number that nobody else uses
+_LOCK_SECONDS = 60
+_STATEMENT_SECONDS = 300
+_BOOKS = """
+create schema if not exists pickmyclass;
+create table if not exists pickmyclass.schema_migrations (
+    version    text primary key,
+    name       text not null,
+    checksum   text not null,
+    applied_at timestamptz not null default clock_timestamp()
+);
+alter table pickmyclass.schema_migrations enable row level security;
+"""
+_ORIGIN = "00000000000000"  # the row that remembers what we found before our first migration
+
+
+class MigrationError(Exception):
+    """The migrations could not be applied; the message says which one and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """One file: its version (the date in its name), its name and its text."""
+
+    version: str
+    name: str
+    text: str
+
+    @property
+    def checksum(self) -> str:
+        """SHA-256 of the text, by which an edited file is noticed."""
+        return hashlib.sha256(self.text.encode()).hexdigest()
+
+
+@dataclass(slots=True)
+class Report:
+    """What `migrate` did: names of the files applied now, how many were there before, who owns sections."""
+
+    applied: list[str] = field(default_factory=list)
+    already_applied: int = 0
+    origin_found: bool = False
+    owner: str = ""
+    max_watches: int | None = None
+
+    def __str__(self) -> str:
+        """What an operator wants to read after `./run.sh migrate`."""
+        lines = [f"applied {name}" for name in self.applied]
+        lines.append(f"{len(self.applied)} applied now, {self.already_applied} before.")
+        if self.applied:
+            lines.append("The origin's tables were here before us." if self.origin_found else "The tables are our own.")
+        lines.append(f"New sections belong to: {self.owner} (./run.sh ops ownership show).")
+        if self.max_watches is not None:
+            lines.append(f"One student may watch {self.max_watches} sections.")
+        return "\n".join(lines)
+
+
+def read_migrations(folder: Path) -> list[Migration]:
+    """The migrations in `folder`, in order. Raises `MigrationError` for a file that is not named like one."""
+    migrations = []
+    for path in sorted(folder.glob("*.sql")):
+        match = _FILE_NAME.fullmatch(path.name)
+        if match is None:
+            raise MigrationError(f"{path.name}: a migration is named <14 digits>_<name>.sql")
+        migrations.append(Migration(match["version"], match["name"], path.read_text(encoding="utf-8")))
+    versions = [migration.version for migration in migrations]
+    for version in versions:
+        if versions.count(version) > 1:
+            raise MigrationError(f"two migrations have the version {version}; number one of them anew")
+    return migrations
+
+
+def migrate(
+    url: str, *, max_watches: int | None = None, post_cutover: bool = False, folder: Path = MIGRATIONS
+) -> Report:
+    """Bring the database at `url` up to date; a second run changes nothing.
+
+    Each file runs in a transaction of its own together with its entry in the books. At the first run the owner
+    of all sections is settled: `workers` where the origin's tables already existed (the old side goes on until it
+    is switched off), `server` where we created them. `max_watches` is written as the limit that the database
+    enforces. `post_cutover` also applies the files that the old code does not survive. Raises `MigrationError`.
+    """
+    migrations = read_migrations(folder)
+    if post_cutover:
+        migrations += read_migrations(POST_CUTOVER)
+    report = Report(max_watches=max_watches)
+    try:
+        with psycopg.connect(url, autocommit=True, connect_timeout=15) as connection:
+            connection.execute("select set_config('lock_timeout', %s, false)", [f"{_LOCK_SECONDS}s"])
+            connection.execute("select set_config('statement_timeout', %s, false)", [f"{_STATEMENT_SECONDS}s"])
+            _take_lock(connection)
+            report.origin_found = _open_books(connection)
+            _apply(connection, migrations, report)
+            report.owner = _owner(connection)
+            if max_watches is not None:
+                connection.execute("select public.pmc_put_setting('max_watches', %s)", [str(max_watches)])
+    except psycopg.Error as error:
+        raise MigrationError(f"the database refused: {_reason(error)}") from error
+    return report
+
+
+def _take_lock(connection: psycopg.Connection[Any]) -> None:
+    """Two runs at once take turns; the lock goes with the session."""
+    try:
+        connection.execute("select pg_advisory_lock(%s)", [_LOCK])
+    except psycopg.errors.LockNotAvailable:
+        raise MigrationError("another migration has been running for a minute; try again when it is done") from None
+
+
+def _open_books(connection: psycopg.Connection[Any]) -> bool:
+    """Make the table of applied migrations; return whether the origin's tables were there before our first."""
+    with connection.transaction():
+        connection.execute(_BOOKS)
+        connection.execute(
+            "insert into pickmyclass.schema_migrations (version, name, checksum)"
+            " select %s, case when to_regclass('public.class_watches') is null then 'created' else 'found' end, ''"
+            " on conflict do nothing",
+            [_ORIGIN],
+        )
+    found = connection.execute(
+        "select name from pickmyclass.schema_migrations where version = %s", [_ORIGIN]
+    ).fetchone()
+    return found is not None and found[0] == "found"
+
+
+def _apply(connection: psycopg.Connection[Any], migrations: list[Migration], report: Report) -> None:
+    rows = connection.execute("select version, checksum from pickmyclass.schema_migrations where checksum <> ''")
+    books = dict(rows.fetchall())
+    for migration in migrations:
+        known = books.get(migration.version)
+        if known is None:
+            _apply_one(connection, migration, report.origin_found)
+            report.applied.append(f"{migration.version}_{migration.name}")
+        elif known == migration.checksum:
+            report.already_applied += 1
+        else:
+            raise MigrationError(
+                f"{migration.version}_{migration.name} was edited after it had been applied;"
+                " restore the file and put the change into a new one"
+            )
+
+
+def _apply_one(connection: psycopg.Connection[Any], migration: Migration, origin_found: bool) -> None:
+    try:
+        with connection.transaction():
+            connection.execute(sql.SQL(migration.text))  # our own files, not user input
+            connection.execute(
+                "insert into pickmyclass.schema_migrations (version, name, checksum) values (%s, %s, %s)",
+                [migration.version, migration.name, migration.checksum],
+            )
+            _settle_owner(connection, origin_found)
+    except psycopg.Error as error:
+        raise MigrationError(f"{migration.version}_{migration.name} failed: {_reason(error)}") from error
+
+
+def _settle_owner(connection: psycopg.Connection[Any], origin_found: bool) -> None:
+    """Write the default owner together with the table that holds it, so that the old side never sees it empty."""
+    ready = connection.execute("select to_regclass('pickmyclass.ownership') is not null").fetchone()
+    if ready is not None and ready[0]:
+        connection.execute(
+            "insert into pickmyclass.ownership (owner) values (%s) on conflict do nothing",
+            ["workers" if origin_found else "server"],
+        )
+
+
+def _owner(connection: psycopg.Connection[Any]) -> str:
+    row = connection.execute("select owner from pickmyclass.ownership where term = '' and class_nbr = ''").fetchone()
+    return str(row[0]) if row else ""
+
+
+def _reason(error: psycopg.Error) -> str:
+    """What the server said, without the address that a failed connection would name."""
+    said = error.diag.message_primary
+    return f"{said} ({error.sqlstate})" if said else "no connection (check DATABASE_URL)"

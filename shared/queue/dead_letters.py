@@ -1,0 +1,98 @@
+"""Jobs that were given up, kept for a person to look at: the latest failure of each key, 500 at most."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from shared.queue.jobs import Delivery, PushResult
+
+if TYPE_CHECKING:
+    from shared.queue.storage import QueueStorage
+
+MAX_DEAD_LETTERS = 500
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """One job that was given up. Times are epoch milliseconds; `reason` is a word, `error` is for a person."""
+
+    key: str
+    task: str
+    payload: dict[str, Any]
+    reason: str
+    error: str
+    attempts: int
+    deaths: int
+    first_failure: int
+    last_failure: int
+
+
+def letter_for(delivery: Delivery, reason: str, error: str, now_ms: int) -> str:
+    """The text of a new dead letter. The queue's scripts read its first fields where they stand."""
+    delivery = replace(delivery, attempts=delivery.attempt)
+    fields = {"reason": reason, "error": error[:500]}
+    head = f'{{"first_failure":{now_ms},"last_failure":{now_ms},'
+    return f'{head}{json.dumps(fields, separators=(",", ":"))[1:-1]},"job":{delivery.as_json()}}}'
+
+
+class DeadLetters:
+    """The dead letters of one queue. Every method raises `RedisError` when Redis does not answer."""
+
+    def __init__(self, storage: QueueStorage) -> None:
+        """Over the queue's own storage, because a letter can be queued again."""
+        self._storage = storage
+        self._client = storage.client
+
+    def list(self) -> list[DeadLetter]:
+        """All of them, the latest failure first."""
+        letters = [_read(str(key), str(text)) for key, text in self._client.hgetall(self._storage.dead).items()]
+        return sorted(letters, key=lambda letter: (-letter.last_failure, letter.key))
+
+    def show(self, key: str) -> DeadLetter | None:
+        """The one of `key`, if there is one."""
+        text = self._client.hget(self._storage.dead, key)
+        return _read(key, str(text)) if text else None
+
+    def requeue(self, key: str, now_ms: int, expires_at: int | None = None) -> PushResult | None:
+        """Queue it again with all its attempts, then forget the letter; None when there is none.
+
+        Its old expiry is replaced by `expires_at` (epoch milliseconds; None: never).
+        """
+        text = self._client.hget(self._storage.dead, key)
+        if not text:
+            return None
+        again = replace(_job_in(key, str(text)), attempts=0, deaths=0, due=0, expires=expires_at or 0, now=None)
+        result = self._storage.push_again([again], now_ms)
+        self.drop(key)
+        return result
+
+    def drop(self, key: str) -> bool:
+        """Forget the letter of `key`; whether there was one."""
+        return bool(self._client.hdel(self._storage.dead, key))
+
+    def resolve(self, key: str) -> bool:
+        """The section has been checked after all, outside of the queue (in it, every success does this)."""
+        return self.drop(key)
+
+
+def _job_in(key: str, text: str) -> Delivery:
+    job = json.loads(text).get("job")
+    job_id = job.get("id", "") if isinstance(job, dict) else ""
+    return Delivery.from_json(f"{key} {job_id}", json.dumps(job))
+
+
+def _read(key: str, text: str) -> DeadLetter:
+    fields, job = json.loads(text), _job_in(key, text)
+    return DeadLetter(
+        key=key,
+        task=job.task,
+        payload=job.payload,
+        reason=fields["reason"],
+        error=fields["error"],
+        attempts=job.attempts,
+        deaths=job.deaths,
+        first_failure=fields["first_failure"],
+        last_failure=fields["last_failure"],
+    )

@@ -1,0 +1,137 @@
+"""One consumer's account with Redis: the text that says what it holds, its sign of life, and whether Redis answers.
+
+Every exchange rewrites the text, so they are made one at a time (`turn`). The answer tells when the stored text was
+not what this consumer wrote before: then an answer was lost, its jobs were given to others, or Redis was emptied, and
+`lua/take.lua` puts both sides right.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from shared.queue.holdings import FLUSH_AFTER, Holdings, Settlement
+from shared.queue.intake import Taken, Wish
+from shared.queue.jobs import Delivery
+from shared.redis import RedisError, wall_clock
+
+if TYPE_CHECKING:
+    from shared.queue.storage import QueueStorage
+
+_log = logging.getLogger(__name__)
+_UNSURE = "?"  # what the stored text never is: makes the script compare
+_LONGEST_BACKOFF = 5.0
+LONGEST_NAP = 30.0  # everyone looks again after that, whoever forgot to wake them
+
+
+class Lease:
+    """The account of the consumer `worker_id`. No method raises; `connected` tells whether Redis answered last."""
+
+    def __init__(self, storage: QueueStorage, worker_id: str) -> None:
+        self.turn = threading.Lock()
+        self.connected = True
+        self.reconnect_at = 0.0
+        self.renew_at = 0.0
+        self._storage = storage
+        self._worker_id = worker_id
+        self._written = ""
+        self._failures = 0
+        self._homeless: list[Delivery] = []
+
+    @property
+    def must_renew(self) -> bool:
+        """Whether it is time for a sign of life, if anything is held."""
+        return time.monotonic() >= self.renew_at
+
+    @property
+    def has_homeless(self) -> bool:
+        """Whether jobs that Redis had forgotten wait to be queued again."""
+        return bool(self._homeless)
+
+    def until_chore(self, held: Holdings) -> float:
+        """Seconds until something is due whatever else happens: a reconnect, a sign of life, a flush, a delayed job."""
+        now = time.monotonic()
+        if not self.connected:
+            return self.reconnect_at - now
+        waits = [LONGEST_NAP]
+        if held.settled and not held.ready:
+            waits.append(held.ended_at + FLUSH_AFTER - now)
+        if held:
+            waits.append(self.renew_at - now)
+        if (due := held.next_due()) is not None:
+            waits.append((due - wall_clock()) / 1000)
+        return min(waits)
+
+    def renew(self) -> None:
+        """Give a sign of life."""
+        try:
+            self._storage.renew_lease(self._worker_id)
+        except RedisError:
+            self.lose()
+        else:
+            self._renewed()
+
+    def mark(self, text: str) -> bool:
+        """Store `text`, which marks more jobs as possibly running; false when it did not take the old one's place."""
+        try:
+            known = self._storage.mark(self._worker_id, text)
+        except RedisError:
+            self.lose()
+            return False
+        self._written = text if known else _UNSURE
+        return known
+
+    def exchange(self, holding: str, settled: Settlement, wish: Wish) -> Taken | None:
+        """Settle, say what is held, take; None when Redis does not answer (then nothing has been settled for sure)."""
+        wish = replace(wish, renew_lease=self.must_renew)
+        try:
+            if self._homeless:
+                self._storage.push_again(self._homeless, self._storage.clock())
+                self._homeless = []
+            taken = self._storage.take(self._worker_id, self._written, holding, settled, wish)
+        except RedisError:
+            self.lose()
+            return None
+        if self._written == _UNSURE or taken.lost:
+            _log.info("queue: compared with Redis", extra={"lost": len(taken.lost)})
+        self._written = taken.held
+        self.connected, self._failures = True, 0
+        if wish.renew_lease and taken.held:
+            self._renewed()
+        return taken
+
+    def rehouse(self, jobs: list[Delivery]) -> None:
+        """Queue jobs again that Redis has forgotten, with the next exchange."""
+        self._homeless += jobs
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether Redis is known to count nothing as held here, and nothing waits to be queued again."""
+        return not self._written and not self._homeless
+
+    def end(self) -> bool:
+        """Say goodbye, if nothing is held any more; whether Redis heard it."""
+        if not self.is_empty:
+            return False
+        try:
+            self._storage.leave(self._worker_id)
+        except RedisError:
+            return False
+        return True
+
+    def lose(self) -> None:
+        """Redis did not answer: what it stores is unsure, and it is asked again ever more slowly."""
+        if self.connected:
+            _log.warning("queue: Redis does not answer")
+        self.connected = False
+        self._written = _UNSURE
+        self._failures = min(self._failures + 1, 10)
+        delay = min(0.05 * 2**self._failures, _LONGEST_BACKOFF)
+        self.reconnect_at = time.monotonic() + random.uniform(delay / 2, delay)  # noqa: S311 (no secret)
+
+    def _renewed(self) -> None:
+        self.renew_at = time.monotonic() + self._storage.durations.lease_renewal

@@ -1,0 +1,120 @@
+"""Redis clients and Lua scripts. Every wait has a limit; setting a connection up costs no needless command."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+from pathlib import Path
+from typing import Any
+from weakref import WeakSet
+
+from redis import BlockingConnectionPool, Redis, RedisError
+from redis.exceptions import NoScriptError
+
+_SHARED = Path(__file__).parent
+
+__all__ = ["Doorbell", "Redis", "RedisError", "Script", "connect_redis", "wall_clock"]
+
+
+def wall_clock() -> int:
+    """Epoch milliseconds; what waits between processes is measured by it, also while a replay owns the slots."""
+    return time.time_ns() // 1_000_000
+
+
+def connect_redis(url: str, *, timeout: float = 5.0, pool_size: int = 8) -> Redis:
+    """A client for `redis://`, `rediss://` or `unix://`, with or without password; connects at first use.
+
+    `timeout` (seconds) bounds each answer, so a client that blocks needs one longer than its blocking command:
+    redis-py would drop the connection, and with it what was popped. Nothing is retried here, because a repeated
+    write may happen twice; callers know what may be repeated. RESP2 without client info saves the HELLO and the
+    refused CLIENT SETINFO commands of each new connection, which hosted plans count.
+    """
+    pool = BlockingConnectionPool.from_url(
+        url,
+        protocol=2,
+        driver_info=None,
+        socket_timeout=timeout,
+        socket_connect_timeout=min(timeout, 5.0),
+        health_check_interval=0,
+        max_connections=pool_size,
+        timeout=timeout,
+        decode_responses=True,
+        encoding_errors="surrogateescape",  # what others wrote must not make an answer unreadable
+    )
+    return Redis.from_pool(pool)
+
+
+class Script:
+    """A Lua script made of one or more files below `shared/` (shared rules first), called by its hash."""
+
+    def __init__(self, *names: str) -> None:
+        """Read `names`, without their suffix, in order."""
+        self._text = "\n".join((_SHARED / f"{name}.lua").read_text(encoding="utf-8") for name in names)
+        self._hash = hashlib.sha1(self._text.encode(), usedforsecurity=False).hexdigest()
+        self._sent_by: WeakSet[Redis] = WeakSet()
+
+    def __call__(self, client: Redis, keys: list[str], arguments: list[Any]) -> Any:
+        """Run it. The first time a client sends the text, which costs less than to be refused the hash first."""
+        if client in self._sent_by:
+            try:
+                return client.evalsha(self._hash, len(keys), *keys, *arguments)
+            except NoScriptError:
+                pass  # the server was restarted
+        answer = client.eval(self._text, len(keys), *keys, *arguments)
+        self._sent_by.add(client)
+        return answer
+
+
+class Doorbell:
+    """A list to block on until somebody rings. One thread waits; any other may interrupt it."""
+
+    def __init__(self, helper: Redis, url: str, key: str, longest: float) -> None:
+        """`longest` is the most seconds that `wait` will be asked for; `helper` answers while this one blocks."""
+        self._client = connect_redis(url, timeout=longest + 15.0, pool_size=1)
+        self._helper = helper
+        self._key = key
+        self._number: int | None = None  # the server's name for the connection that blocks
+        self._is_known = False  # whether that is this connection's name, not the lost one's before
+        self._interrupted = False
+        self._silent = threading.Event()
+        self._silent.set()
+
+    def wait(self, seconds: float) -> bool:
+        """Whether it rang within `seconds`; false also when interrupted. Raises `RedisError`."""
+        self._silent.clear()
+        try:
+            if not self._is_known:
+                self._unblock()  # the server may still count the lost connection as waiting: it would get our ring
+                self._number = int(self._client.client_id())
+                self._is_known = True
+            return not self._interrupted and self._client.blpop([self._key], timeout=seconds) is not None
+        except (RedisError, OSError, AttributeError, ValueError):
+            # A cut connection: by the network, or by an interrupt, which makes the read fail in one of many ways.
+            self._is_known = False
+            if self._interrupted:
+                return False
+            raise
+        finally:
+            self._interrupted = False
+            self._silent.set()
+
+    def interrupt(self) -> None:
+        """Make the current wait, or the next one, return at once. At most a ring is lost, never a job."""
+        self._interrupted = True
+        began = time.monotonic()
+        while not self._silent.is_set() and (waited := time.monotonic() - began) < 1.0:
+            if not self._unblock() and waited > 0.3:
+                self._client.connection_pool.disconnect()
+            self._silent.wait(0.02)
+
+    def _unblock(self) -> bool:
+        """Ask the server to end the wait: it then forgets this waiter, which a cut connection may not make it do."""
+        try:
+            return self._number is not None and bool(self._helper.client_unblock(self._number))
+        except RedisError:
+            return False
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._client.close()

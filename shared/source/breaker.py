@@ -1,0 +1,157 @@
+"""The breaker in front of the scraper: it opens after ten failures in a row and closes after three good probes.
+
+The rules are in `breaker_rules.lua` and `breaker.lua` beside this, so that they hold for every process at once (O21).
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from shared.durations import Durations
+from shared.redis import Redis, RedisError, Script
+from shared.source.permit import Permit
+
+MAX_FAILURES = 10
+ENOUGH_SUCCESSES = 3
+
+_log = logging.getLogger(__name__)
+_SCRIPT = Script("source/breaker_rules", "queue/queue_rules", "source/breaker")
+
+State = Literal["CLOSED", "OPEN", "HALF_OPEN", "UNKNOWN"]
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """No call now; ask again in `retry_after` seconds."""
+
+    retry_after: float
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """Redis does not answer, so nobody may call (O25)."""
+
+
+@dataclass(frozen=True, slots=True)
+class BreakerStatus:
+    """The breaker as it was last seen. Times are epoch milliseconds, `retry_after` seconds."""
+
+    state: State = "CLOSED"
+    failure_count: int = 0
+    success_count: int = 0
+    last_failure: int | None = None
+    last_state_change: int | None = None
+    retry_after: float = 0.0
+
+    @classmethod
+    def from_value(cls, value: str | None, retry_after: float = 0.0) -> BreakerStatus:
+        """Read the stored JSON; nothing stored means closed, nonsense means unknown."""
+        if not value:
+            return cls()
+        try:
+            fields: dict[str, Any] = json.loads(value)
+            return cls(
+                state=fields["state"],
+                failure_count=int(fields["failureCount"]),
+                success_count=int(fields["successCount"]),
+                last_failure=fields["lastFailureTime"],
+                last_state_change=fields["lastStateChange"],
+                retry_after=retry_after,
+            )
+        except (ValueError, KeyError, TypeError):
+            return cls(state="UNKNOWN")
+
+
+class Breaker:
+    """One breaker, by its `prefix`. In a consumer its state rides on the queue's round trips (see `saw`)."""
+
+    def __init__(self, client: Redis, prefix: str, doorbell: str, durations: Durations) -> None:
+        """`doorbell` is the queue's list that wakes idle consumers when calls may pass again."""
+        self.key = f"{prefix}circuit:scraper"
+        self.probe_key = f"{self.key}:probe"
+        self.durations = durations
+        self.last_seen = BreakerStatus()
+        self.on_change: Callable[[BreakerStatus], None] = lambda _: None
+        self._client = client
+        self._keys = [self.key, self.probe_key, doorbell]
+
+    def allow(self) -> Permit | Refused | Unknown:
+        """Ask before a call."""
+        try:
+            seen = self._see(self._client.get(self.key))
+            if seen.state == "CLOSED":
+                return self.permit_now()
+            token = secrets.token_hex(8)
+            verdict = self._run("allow", Permit(probe=token))
+        except RedisError:
+            return self._lost()
+        if verdict == "none":
+            return Refused(max(self.last_seen.retry_after, 0.001))
+        return self.permit_now(token if verdict == "probe" else None)
+
+    def permit_now(self, probe: str | None = None) -> Permit:
+        """A permit under the state that was seen last."""
+        return Permit(self.last_seen.last_state_change or 0, probe)
+
+    def record_success(self, permit: Permit) -> None:
+        """The service answered. Costs nothing while the breaker is closed and nothing has failed."""
+        if permit.probe or (self.last_seen.state == "CLOSED" and self.last_seen.failure_count):
+            self._tell("success", permit)
+
+    def record_failure(self, permit: Permit) -> None:
+        """The service failed. Counts unless the breaker changed its state after `permit` was given (O24)."""
+        self._tell("failure", permit)
+
+    def return_permit(self, permit: Permit) -> None:
+        """The call said nothing about the service: a probe's lease is given back, all else stays."""
+        if permit.probe:
+            self._tell("return", permit)
+
+    def status(self) -> BreakerStatus:
+        """Ask Redis now; UNKNOWN when it does not answer. An open breaker whose time is over shows as OPEN."""
+        try:
+            return self._see(self._client.get(self.key))
+        except RedisError:
+            self._lost()
+            return self.last_seen
+
+    def reset(self) -> None:
+        """Close it by hand. Raises `RedisError`."""
+        self._run("reset", Permit())
+
+    def saw(self, value: str, retry_after: float) -> None:
+        """Take note of the stored value that came with another answer."""
+        self.last_seen = BreakerStatus.from_value(value, retry_after)
+
+    def _tell(self, verb: str, permit: Permit) -> None:
+        """Record an outcome; one that cannot be recorded is only logged, for the check itself went its way."""
+        try:
+            self._run(verb, permit)
+        except RedisError as error:
+            self._lost()
+            _log.warning("breaker: %s not recorded: %s", verb, type(error).__name__)
+
+    def _run(self, verb: str, permit: Permit) -> str:
+        limits = [
+            round(self.durations.breaker_open * 1000),
+            round(self.durations.probe_lease * 1000),
+            MAX_FAILURES,
+            ENOUGH_SUCCESSES,
+        ]
+        verdict, wait, value = _SCRIPT(self._client, self._keys, [verb, permit.probe or "", permit.generation, *limits])
+        self.saw(value, wait / 1000)
+        self.on_change(self.last_seen)
+        return str(verdict)
+
+    def _see(self, value: Any) -> BreakerStatus:
+        self.saw(value or "", 0.0)
+        return self.last_seen
+
+    def _lost(self) -> Unknown:
+        self.last_seen = BreakerStatus(state="UNKNOWN")
+        return Unknown()

@@ -1,0 +1,198 @@
+"""The scraper service: one question, and an answer that says what it means for the section and the breaker.
+
+The service answers 500 for everything that is not a success, also for "this section does not exist"; here that
+is told apart (O7), and seats that cannot be believed are unknown, never zero (O29).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Annotated, Any
+
+import requests
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+
+from shared.deadline import Deadline, TooLongError, bounded_session, read_body
+from shared.sections.section import Facts, Section
+
+MAX_ANSWER_BYTES = 256 * 1024
+MAX_TEXT = 300
+MAX_SEATS = 100_000
+DEFAULT_PAUSE_SECONDS = 60.0
+_NOT_FOUND = re.compile(r"\bsection\s+[0-9]{5}\s+(was\s+)?not\s+found\b", re.IGNORECASE)
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The section as the source shows it now."""
+
+    facts: Facts
+
+
+@dataclass(frozen=True, slots=True)
+class NotFound:
+    """The source answered that there is no such section: a strike, and a success for the breaker."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Our request (400) or our token (401, 403) is wrong: trying again cannot help, and says nothing of the source."""
+
+    reason: str
+    token: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Throttled:
+    """Too many requests: everybody waits `seconds`."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """The service failed, timed out or sent nonsense: worth another try, and a failure for the breaker."""
+
+    reason: str
+
+
+Answer = Found | NotFound | Refused | Throttled | Broken
+
+
+def _text(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    return _CONTROL.sub(" ", value).strip()[:MAX_TEXT].rstrip() or None
+
+
+def _count(value: object) -> int | None:
+    """A believable number of seats, else `None`: missing, negative, fractional and textual ones are unknown."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != value:
+        return None
+    return int(value) if 0 <= value <= MAX_SEATS and value == int(value) else None
+
+
+Text = Annotated[str | None, BeforeValidator(_text)]
+RequiredText = Annotated[str, BeforeValidator(_text)]
+Count = Annotated[int | None, BeforeValidator(_count)]
+
+
+class _Data(BaseModel):
+    """The `data` of a successful answer. Extra fields are the scraper's business."""
+
+    model_config = ConfigDict(hide_input_in_errors=True)
+
+    subject: RequiredText
+    catalog_nbr: RequiredText
+    title: Text = None
+    instructor: Text = None
+    seats_available: Count = None
+    seats_capacity: Count = None
+    non_reserved_seats: Count = None
+    location: Text = None
+    meeting_times: Text = None
+
+    def facts(self) -> Facts:
+        """The facts, with seats above twice the capacity taken for a misreading, that is unknown."""
+        limit = MAX_SEATS if self.seats_capacity is None else 2 * self.seats_capacity
+        return Facts(
+            subject=self.subject,
+            catalog_nbr=self.catalog_nbr,
+            title=self.title,
+            instructor_name=self.instructor,
+            seats_available=self.seats_available if (self.seats_available or 0) <= limit else None,
+            seats_capacity=self.seats_capacity,
+            non_reserved_seats=self.non_reserved_seats if (self.non_reserved_seats or 0) <= limit else None,
+            location=self.location,
+            meeting_times=self.meeting_times,
+        )
+
+
+class Scraper:
+    """Asks the scraper service; safe to share between threads.
+
+    A session is kept per thread, because `requests` does not promise that one may be shared.
+    """
+
+    def __init__(self, url: str, token: str) -> None:
+        self._url = f"{url}/scrape"
+        self._headers = {"Authorization": f"Bearer {token}", "Accept": "application/json"}
+        self._local = threading.local()
+
+    def look_up(self, section: Section, timeout: float) -> Answer:
+        """What the source says of `section` within `timeout` seconds in all. Never raises for what came back."""
+        try:
+            with (
+                Deadline(timeout),
+                self._session().post(
+                    self._url,
+                    json={"sectionNumber": section.class_nbr, "term": section.term},
+                    headers=self._headers,
+                    timeout=(min(10.0, timeout), timeout),
+                    allow_redirects=False,
+                    stream=True,
+                ) as response,
+            ):
+                if response.status_code == 429:
+                    return Throttled(_retry_after(response.headers.get("Retry-After")))
+                return classify(response.status_code, read_body(response, MAX_ANSWER_BYTES))
+        except TooLongError:
+            return Broken("scraper sent too much")
+        except requests.Timeout:
+            return Broken(f"scraper did not answer within {timeout:g} s")
+        except requests.RequestException:
+            return Broken("scraper cannot be reached")
+
+    def _session(self) -> requests.Session:
+        session: requests.Session | None = getattr(self._local, "session", None)
+        if session is None:
+            session = self._local.session = bounded_session()
+        return session
+
+
+def classify(status: int, body: bytes) -> Answer:
+    """The meaning of an answer with `status` (not 429) and `body`: the table of outcomes, row by row."""
+    if status in (401, 403):
+        return Refused(f"scraper refused our token (status {status}); check SCRAPER_SECRET_TOKEN", token=True)
+    if 400 <= status < 500:
+        return Refused(f"scraper refused our request (status {status})", token=False)
+    answer = _parse(body)
+    if answer is None:
+        return Broken(f"scraper sent something that is not a JSON object (status {status})")
+    if answer.get("success") is not True:
+        error = answer.get("error")
+        if status in (200, 500) and isinstance(error, str) and _NOT_FOUND.search(error):
+            return NotFound()
+        return Broken(f"scraper failed (status {status})")
+    if status != 200:
+        return Broken(f"scraper claims success with status {status}")
+    try:
+        return Found(_Data.model_validate(answer.get("data")).facts())
+    except ValidationError as error:
+        fields = sorted({str(problem["loc"][0]) if problem["loc"] else "data" for problem in error.errors()})
+        return Broken(f"scraper sent wrong types: {', '.join(fields)}")
+
+
+def _parse(body: bytes) -> dict[str, Any] | None:
+    try:
+        answer = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    return answer if isinstance(answer, dict) else None
+
+
+def _retry_after(value: str | None) -> float:
+    """Seconds to wait by a `Retry-After` header (RFC 9110: seconds or a date), 60 when it says nothing useful."""
+    if value and value.strip().isdecimal():
+        return min(3600.0, float(value))
+    try:
+        wait = (parsedate_to_datetime(value or "") - datetime.now(UTC)).total_seconds()
+    except (TypeError, ValueError):
+        return DEFAULT_PAUSE_SECONDS
+    return min(3600.0, max(0.0, wait))

@@ -1,0 +1,1 @@
+"""What students do: watch, leave, take their data along; who is asking; what Resend says of their address."""

@@ -1,0 +1,143 @@
+"""What a student does with watches: see them, add one, remove one, look a section up.
+
+Adding runs the same check as everything else, so that a new watch can never hide an opening from those who already
+watch (O5): scrape, commit the check, then insert the watch. Earlier watchers are owed their mail by then; the
+newcomer, who sees the seats on screen, is not told what is already there.
+"""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from dataclasses import dataclass
+from typing import Any
+
+from shared.checks.check import (
+    USER_TIMEOUT,
+    BreakerOpenError,
+    BreakerUnknownError,
+    Checker,
+    CheckError,
+    CheckOrder,
+    CheckReport,
+    Outcome,
+    known_from_json,
+)
+from shared.mail.send import MailRoom, send_own_mail
+from shared.sections.section import Facts, Section
+from shared.source import breaker
+from shared.source.permit import Permit
+from shared.source.scraper import Broken, Found, NotFound
+from shared.tools import DatabaseCalls
+
+log = logging.getLogger(__name__)
+
+
+class SectionNotFoundError(Exception):
+    """The source does not know the section."""
+
+
+class WatchLimitError(Exception):
+    """The student watches as many sections as allowed: `most`."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__(f"Maximum watches limit reached ({most}). Delete some watches to add more.")
+        self.most = most
+
+
+class AlreadyWatchingError(Exception):
+    """The student watches this section already."""
+
+
+@dataclass(frozen=True, slots=True)
+class Watches:
+    """What students do, with the parts it needs; safe to share between threads."""
+
+    database: DatabaseCalls
+    checker: Checker
+    mail: MailRoom
+
+    def of(self, user_id: str) -> dict[str, Any]:
+        """The student's watches, newest first, with their sections' states: `{watches, max_watches}`."""
+        answer: dict[str, Any] = self.database.call("pmc_list_watches", p_user_id=user_id)
+        return answer
+
+    def add(self, user_id: str, section: Section) -> dict[str, Any]:
+        """Check the section, then insert the watch and return its row.
+
+        Raises `SectionNotFoundError`, `AlreadyWatchingError`, `WatchLimitError`, and what `look_up` raises.
+        """
+        # Without a key nothing is leased: a lease would only keep the rows from the mailer later.
+        caller = f"http:{uuid.uuid4()}" if self.mail.resend else None
+        report = self.checker.check(CheckOrder(section, lease_to=caller, timeout=USER_TIMEOUT))
+        try:
+            facts = self._facts(section, report)
+            return self._insert(user_id, section, facts)
+        finally:
+            if caller and report.emails_leased:
+                send_own_mail(self.mail, caller)
+
+    def remove(self, user_id: str, watch_id: uuid.UUID) -> None:
+        """Remove the student's own watch; what is not there, or not theirs, stays as it is."""
+        self.database.call("pmc_remove_watch", p_user_id=user_id, p_watch_id=str(watch_id))
+
+    def look_up(self, section: Section) -> Facts:
+        """What the source says of the section now. Writes nothing.
+
+        Raises `SectionNotFoundError`; `BreakerOpenError` or `BreakerUnknownError` when the source must not be asked;
+        `CheckError` when it did not answer well (O32: there is nothing to show instead).
+        """
+        gate, permit = self.checker.gate, self._permit()
+        answer = None
+        try:
+            answer = self.checker.scraper.look_up(section, USER_TIMEOUT)
+        finally:
+            if isinstance(answer, Found | NotFound):
+                gate.record_success(permit)
+            elif isinstance(answer, Broken):
+                gate.record_failure(permit)
+            else:
+                gate.return_permit(permit)
+        if isinstance(answer, NotFound):
+            raise SectionNotFoundError
+        if not isinstance(answer, Found):
+            log.warning("look-up failed", extra={"answer": type(answer).__name__})
+            raise CheckError("the scraper gave no data", retry=True)
+        return answer.facts
+
+    def _permit(self) -> Permit:
+        match self.checker.gate.allow():
+            case breaker.Refused(retry_after):
+                raise BreakerOpenError(retry_after)
+            case breaker.Unknown():
+                raise BreakerUnknownError
+            case Permit() as permit:
+                return permit
+
+    def _facts(self, section: Section, report: CheckReport) -> Facts:
+        """What the check says of the section. One that the old side still checks is looked up and left alone."""
+        if report.outcome in (Outcome.NOT_FOUND, Outcome.RETIRED):
+            raise SectionNotFoundError
+        if report.outcome is Outcome.NOT_OWNED:
+            return self.look_up(section)
+        if report.facts is not None:
+            return report.facts
+        # Superseded: somebody saw the section after our scrape began, so what is written down is newer.
+        answer = self.database.call("pmc_read_section", p_term=section.term, p_class_nbr=section.class_nbr)
+        return known_from_json(answer).facts or Facts()
+
+    def _insert(self, user_id: str, section: Section, facts: Facts) -> dict[str, Any]:
+        answer = self.database.call(
+            "pmc_add_watch",
+            p_user_id=user_id,
+            p_term=section.term,
+            p_class_nbr=section.class_nbr,
+            p_subject=facts.subject or "",
+            p_catalog_nbr=facts.catalog_nbr or "",
+        )
+        if answer["result"] == "limit":
+            raise WatchLimitError(answer["max_watches"])
+        if answer["result"] == "exists":
+            raise AlreadyWatchingError
+        watch: dict[str, Any] = answer["watch"]
+        return watch

@@ -1,0 +1,60 @@
+"""What flows need of the stores and clients, as narrow protocols: a flow says what it uses, tests hand in less."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any, Protocol
+
+from shared.lock import Busy, Held, Unavailable
+from shared.queue.jobs import Job, PushResult
+from shared.sections.section import Section
+from shared.source.breaker import Refused, Unknown
+from shared.source.permit import Permit
+from shared.source.scraper import Answer
+
+
+class Clock(Protocol):
+    """The time, aware. Handed in, so that a replay owns it from the tick to the SQL."""
+
+    def __call__(self) -> datetime: ...
+
+
+class DatabaseCalls(Protocol):
+    """The gateway: SQL functions by name. Raises `shared.database.DatabaseError`."""
+
+    def call(self, function: str, **arguments: Any) -> Any: ...
+
+
+class Gate(Protocol):
+    """The breaker as a check sees it. None of these raises."""
+
+    def allow(self) -> Permit | Refused | Unknown: ...
+
+    def record_success(self, permit: Permit) -> None: ...
+
+    def record_failure(self, permit: Permit) -> None: ...
+
+    def return_permit(self, permit: Permit) -> None: ...
+
+
+class LooksUp(Protocol):
+    """The scraper client."""
+
+    def look_up(self, section: Section, timeout: float) -> Answer: ...
+
+
+class Pushes(Protocol):
+    """The queue as a producer sees it. Raises `redis.RedisError` when it cannot be reached."""
+
+    def push(self, jobs: Sequence[Job], now_ms: int) -> PushResult: ...
+
+
+class Locks(Protocol):
+    """The cron lock. `sleep(seconds)` answers whether the wait was interrupted."""
+
+    def acquire(self, holder: str) -> Held | Busy | Unavailable: ...
+
+    def acquire_patiently(self, holder: str, sleep: Callable[[float], bool]) -> Held | Busy | Unavailable: ...
+
+    def release(self, holder: str) -> bool: ...

@@ -1,0 +1,182 @@
+"""What came of a run, against what the campus did: an oracle that shares no rule with the product.
+
+It walks through the committed checks in their order, asks the campus's tape what was to be seen, and notes every
+email owed. Then the inbox decides: each owed email is there once, or its row says why it could not be: dropped with
+a later `seats_filled` on record, or refused by Resend for its address.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from workshop.chaos.play import Played
+from workshop.chaos.records import Commit
+from workshop.chaos.season import Season
+from workshop.demo.oracle import NAME, SEAT
+from workshop.demo.students import who_is_told
+
+_SUBJECT = re.compile(r"(Seat Available|Instructor Assigned): .* \((\d{5})\)")
+_KINDS = {"Seat Available": SEAT, "Instructor Assigned": NAME}
+Debt = tuple[str, str, datetime, str]
+"""Section, kind, when it was seen, address: one email that is owed."""
+
+
+@dataclass(slots=True)
+class Verdict:
+    """The comparison. Everything in `lost`, `extra`, `twice`, `wrong`, `unchecked` and `stuck` breaks a promise."""
+
+    commits: int = 0
+    owed: int = 0
+    sent: int = 0
+    dropped: int = 0
+    refused: int = 0
+    lost: list[str] = field(default_factory=list)
+    extra: list[str] = field(default_factory=list)
+    twice: list[str] = field(default_factory=list)
+    wrong: list[str] = field(default_factory=list)  # a committed check that saw what was never there
+    unchecked: list[str] = field(default_factory=list)
+    stuck: list[str] = field(default_factory=list)
+    delays: list[float] = field(default_factory=list)  # seconds from an opening's commit to Resend's acceptance
+
+    @property
+    def good(self) -> bool:
+        """Whether every promise was kept."""
+        return not (self.lost or self.extra or self.twice or self.wrong or self.unchecked or self.stuck)
+
+
+def judge(
+    season: Season,
+    played: Played,
+    commits: Sequence[Commit],
+    outbox: Sequence[Mapping[str, Any]],
+    mails: Sequence[Mapping[str, Any]],
+    rejected: set[str],
+) -> Verdict:
+    """Compare. `mails` are the inbox's, `rejected` the addresses that the inbox was told to refuse."""
+    verdict = Verdict(commits=len(commits))
+    owed = _owed(season, played, commits, verdict)
+    verdict.owed = len(owed)
+    _compare(owed, outbox, {mail["id"]: mail for mail in mails}, rejected, verdict)
+    for slot in played.slots:
+        verdict.unchecked += [f"{class_nbr} in the slot ticked by {slot.ticked_by}" for class_nbr in slot.unchecked]
+    verdict.stuck = [f"{what}: {value}" for what, value in played.stuck.items()]
+    return verdict
+
+
+def _owed(season: Season, played: Played, commits: Sequence[Commit], verdict: Verdict) -> Counter[Debt]:
+    told = who_is_told(season.watches)
+    owed: Counter[Debt] = Counter()
+    memories: dict[str, _Memory] = defaultdict(_Memory)
+    truth = _Truth(season, played)
+    for commit in commits:
+        seen = truth.values_seen_by(commit)
+        if seen is None:
+            verdict.wrong.append(f"{commit.class_nbr} was never {commit.seats} seats with {commit.instructor}")
+            continue
+        for kind in memories[commit.class_nbr].look(*seen):
+            owed.update((commit.class_nbr, kind, commit.observed_at, one.recipient) for one in told[commit.class_nbr])
+    return owed
+
+
+class _Memory:
+    """What was last known of one section: seats, and whether somebody is named."""
+
+    def __init__(self) -> None:
+        self._seen, self._seats, self._named = False, 0, False
+
+    def look(self, seats: int | None, instructor: str | None) -> list[str]:
+        """Remember; say what good thing happened since the look before."""
+        named = (instructor or "").strip().lower() not in ("", "staff")
+        now = self._seats if seats is None else seats
+        kinds = [SEAT] if self._seen and self._seats == 0 and now > 0 else []
+        kinds += [NAME] if self._seen and named and not self._named else []
+        self._seen, self._seats, self._named = True, now, named
+        return kinds
+
+
+class _Truth:
+    """What the campus showed, and when."""
+
+    def __init__(self, season: Season, played: Played) -> None:
+        self._slots = played.slots
+        self._timelines = {timeline.class_nbr: timeline for timeline in season.timelines}
+
+    def values_seen_by(self, commit: Commit) -> tuple[int | None, str | None] | None:
+        """Seats and instructor as the campus showed them between the scrape's start and the commit.
+
+        Nearly always that is one slot. A process that slept between the two may have asked in one slot and have been
+        answered in a later one: then either is true. `None`: it was neither.
+        """
+        began_ms = commit.observed_at.timestamp() * 1000
+        first = max((n for n, slot in enumerate(self._slots) if slot.slot_ms <= began_ms), default=0)
+        for number, slot in enumerate(self._slots[first:], first):
+            if number and slot.began > commit.committed_at.timestamp():
+                break
+            values = self._timelines[commit.class_nbr].at(slot.slot_ms)
+            seats, instructor = values.seats_available, values.instructor
+            believable = seats is not None and 0 <= seats <= 2 * (values.seats_capacity or 0)
+            if (not believable or seats == commit.seats) and _words(instructor) == _words(commit.instructor):
+                return seats if believable else None, instructor
+        return None
+
+
+def _compare(
+    owed: Counter[Debt],
+    outbox: Sequence[Mapping[str, Any]],
+    mails: Mapping[str, Mapping[str, Any]],
+    rejected: set[str],
+    verdict: Verdict,
+) -> None:
+    rows: dict[Debt, list[Mapping[str, Any]]] = defaultdict(list)
+    for row in outbox:
+        rows[(row["class_nbr"], row["kind"], row["observed_at"], row["email"])].append(row)
+    verdict.extra += [f"a debt that nobody owed: {_tell(debt)}" for debt in rows if debt not in owed]
+    verdict.twice += [f"two debts for {_tell(debt)}" for debt, found in rows.items() if len(found) > 1]
+    for debt in owed:
+        settled = [_settle(row, mails, rejected, verdict) for row in rows.get(debt, [])]
+        if None not in settled and settled:
+            continue
+        why = [f"{row['status']} ({row['last_error']})" for row in rows.get(debt, [])] or ["never written down"]
+        verdict.lost.append(f"{_tell(debt)}: {', '.join(why)}")
+    known = Counter(row["message_id"] for row in outbox if row["message_id"])
+    verdict.twice += [f"one mail for two debts: {name}" for name, count in known.items() if count > 1]
+    for name, mail in mails.items():
+        if name not in known:
+            verdict.twice.append(f"a mail without a debt of its own: {mail['subject']} to {mail['to'][0]}")
+
+
+def _settle(
+    row: Mapping[str, Any], mails: Mapping[str, Mapping[str, Any]], rejected: set[str], verdict: Verdict
+) -> str | None:
+    """How a debt was settled; `None`: it was not."""
+    if row["status"] == "sent":
+        mail = mails.get(row["message_id"])
+        found = _SUBJECT.search(mail["subject"]) if mail else None
+        if mail is None or found is None or mail["to"] != [row["email"]]:
+            return None
+        if (found[2], _KINDS[found[1]]) != (row["class_nbr"], row["kind"]):
+            return None
+        verdict.sent += 1
+        verdict.delays.append(row["delay"])
+        return "sent"
+    if row["status"] == "dropped" and row["kind"] == SEAT and row["filled_later"]:
+        verdict.dropped += 1
+        return "dropped"
+    if row["status"] == "dead" and row["email"] in rejected and "does not exist" in (row["last_error"] or ""):
+        verdict.refused += 1
+        return "refused"
+    return None
+
+
+def _words(instructor: str | None) -> str:
+    return " ".join((instructor or "").split())
+
+
+def _tell(debt: Debt) -> str:
+    class_nbr, kind, seen, address = debt
+    return f"{kind} of {class_nbr}, seen {seen:%d %b %H:%M:%S}, to {address}"

@@ -9,9 +9,9 @@ from typing import Any, Protocol
 from shared.lock import Busy, Held, Unavailable
 from shared.queue.jobs import Job, PushResult
 from shared.sections.section import Section
+from shared.source.answers import Answer
 from shared.source.breaker import Refused, Unknown
 from shared.source.permit import Permit
-from shared.source.scraper import Answer
 
 
 class Clock(Protocol):

@@ -17,9 +17,9 @@ from shared.database import DatabaseError
 from shared.sections.changes import Changes, EventKind, detect
 from shared.sections.section import Facts, Known, Observation, Section
 from shared.sections.slots import group_of, latest_slot
-from shared.source import breaker, scraper
+from shared.source import answers, breaker
+from shared.source.answers import Answer, Broken, Found, NotFound, Throttled
 from shared.source.permit import Permit
-from shared.source.scraper import Answer, Broken, Found, NotFound, Throttled
 from shared.tools import Clock, DatabaseCalls, Gate, LooksUp
 
 log = logging.getLogger(__name__)
@@ -168,7 +168,7 @@ class Checker:
                 return self._strike(order, observed_at)
             case Throttled(seconds):
                 raise ThrottledError(seconds)
-            case scraper.Refused(reason):
+            case answers.Refused(reason):
                 log.error("check refused", extra={"reason": reason})
                 self.give_up(order.section, observed_at, reason)
                 raise CheckError(reason, retry=False)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import re
 import threading
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Annotated, Any
@@ -19,6 +18,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from shared.deadline import Deadline, TooLongError, bounded_session, read_body
 from shared.sections.section import Facts, Section
+from shared.source.answers import Answer, Broken, Found, NotFound, Refused, Throttled
 
 MAX_ANSWER_BYTES = 256 * 1024
 MAX_TEXT = 300
@@ -26,43 +26,6 @@ MAX_SEATS = 100_000
 DEFAULT_PAUSE_SECONDS = 60.0
 _NOT_FOUND = re.compile(r"\bsection\s+[0-9]{5}\s+(was\s+)?not\s+found\b", re.IGNORECASE)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]+")
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """The section as the source shows it now."""
-
-    facts: Facts
-
-
-@dataclass(frozen=True, slots=True)
-class NotFound:
-    """The source answered that there is no such section: a strike, and a success for the breaker."""
-
-
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """Our request (400) or our token (401, 403) is wrong: trying again cannot help, and says nothing of the source."""
-
-    reason: str
-    token: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Throttled:
-    """Too many requests: everybody waits `seconds`."""
-
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class Broken:
-    """The service failed, timed out or sent nonsense: worth another try, and a failure for the breaker."""
-
-    reason: str
-
-
-Answer = Found | NotFound | Refused | Throttled | Broken
 
 
 def _text(value: object) -> object:

@@ -26,8 +26,8 @@ from shared.checks.check import (
 from shared.mail.send import MailRoom, send_own_mail
 from shared.sections.section import Facts, Section
 from shared.source import breaker
+from shared.source.answers import Broken, Found, NotFound
 from shared.source.permit import Permit
-from shared.source.scraper import Broken, Found, NotFound
 from shared.tools import DatabaseCalls
 
 log = logging.getLogger(__name__)

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from shared.database import connect_postgres
 from shared.sections.section import Section
-from shared.source.scraper import Answer, Found
+from shared.source.answers import Answer, Found
 from tests.support.world import World, facts, minutes
 from workshop.compare.command import compare
 from workshop.compare.findings import Difference

@@ -14,7 +14,8 @@ import pytest
 from shared.database import connect_postgres
 from shared.sections.section import Section
 from shared.settings import ROOT
-from shared.source.scraper import Answer, Broken, classify
+from shared.source.answers import Answer, Broken
+from shared.source.scraper import classify
 from workshop.campus.sections import HALF_HOUR_MS, Course, Timeline, Values
 from workshop.compare.findings import Findings
 from workshop.compare.old_side import OldSide

@@ -10,7 +10,8 @@ import pytest
 import requests
 
 from shared.sections.section import Section
-from shared.source.scraper import Broken, Found, NotFound, Refused, Scraper, Throttled
+from shared.source.answers import Broken, Found, NotFound, Refused, Throttled
+from shared.source.scraper import Scraper
 from workshop.campus.campus import Campus
 from workshop.campus.clock import VirtualClock
 from workshop.campus.sections import Course, Timeline, Values

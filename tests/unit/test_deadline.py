@@ -12,7 +12,8 @@ import requests
 
 from shared.deadline import Deadline, TooLongError, bounded_session, read_body
 from shared.sections.section import Section
-from shared.source.scraper import Broken, Scraper
+from shared.source.answers import Broken
+from shared.source.scraper import Scraper
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 DRIPS = {

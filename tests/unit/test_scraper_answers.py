@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.source.scraper import Broken, Found, NotFound, Refused, _retry_after, classify
+from shared.source.answers import Broken, Found, NotFound, Refused
+from shared.source.scraper import _retry_after, classify
 
 GOOD = {"subject": "CSE", "catalog_nbr": "110", "title": "Programming", "instructor": "Staff"}
 

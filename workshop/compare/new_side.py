@@ -31,7 +31,8 @@ from shared.mail.tokens import UnsubscribeTokens
 from shared.queue.jobs import GiveUp, NotDoneError, Park, Pause
 from shared.sections.section import Section
 from shared.sections.slots import group_at
-from shared.source.scraper import Answer, Found, NotFound, classify
+from shared.source.answers import Answer, Found, NotFound
+from shared.source.scraper import classify
 from workshop.campus.sections import HALF_HOUR_MS
 from workshop.compare.breaker import Breaker, Gate
 from workshop.compare.decisions import FACTS, Key, Mail, Row, Slot

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from shared.sections.changes import is_staff
 from shared.sections.section import Facts, Section
-from shared.source.scraper import Answer, Broken, Found, NotFound
+from shared.source.answers import Answer, Broken, Found, NotFound
 from shared.tools import Clock, LooksUp
 from workshop.compare.decisions import FACTS, Key
 

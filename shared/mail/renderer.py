@@ -17,6 +17,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 from shared.mail import words
 from shared.mail.owed import OwedMail
 from shared.mail.tokens import UnsubscribeTokens
+from shared.sections.text import one_line
 
 _TEMPLATES = Path(__file__).with_name("templates")
 _ADDRESS = re.compile(r"[!-?A-~]{1,64}@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+")
@@ -65,7 +66,7 @@ class Renderer:
     """Writes emails. `site_url` begins every link, `sender` is the From, `zone` the clock on the campus."""
 
     def __init__(self, *, site_url: str, sender: str, zone: ZoneInfo, tokens: UnsubscribeTokens) -> None:
-        if sender != words.one_line(sender):
+        if sender != one_line(sender):
             raise ValueError("the sender must be one line")
         self._site_url = site_url.rstrip("/")
         self._sender = sender
@@ -87,7 +88,7 @@ class Renderer:
             raise CannotWriteError("the account has no usable address")
         kind = KINDS.get(mail.kind)
         if kind is None:
-            raise CannotWriteError(f"there is no email of the kind {words.one_line(mail.kind, 40)}")
+            raise CannotWriteError(f"there is no email of the kind {one_line(mail.kind, 40)}")
         unsubscribe_url = self._unsubscribe_url(mail)
         subject = f"{kind.subject}: {words.course(mail.facts)} ({mail.section.class_nbr})"[:MAX_SUBJECT]
         context = self._context(mail, kind) | {"subject": subject, "unsubscribe_url": unsubscribe_url}
@@ -114,7 +115,7 @@ class Renderer:
             "site_url": self._site_url,
             "go_url": f"{self._site_url}/go/asu?{query}",
             "course": course,
-            "title": words.one_line(facts.title),
+            "title": one_line(facts.title),
             "section": mail.section,
             "season": words.season(mail.section),
             "instructor": words.instructor(facts),
@@ -133,8 +134,8 @@ class Renderer:
         facts = mail.facts
         rows = [
             ("Instructor", words.instructor(facts) if mail.kind != "instructor_assigned" else ""),
-            ("When", words.one_line(facts.meeting_times)),
-            ("Where", words.one_line(facts.location)),
+            ("When", one_line(facts.meeting_times)),
+            ("Where", one_line(facts.location)),
             ("Seats", words.seats(facts) if mail.kind == "instructor_assigned" else ""),
             self._seen(mail),
         ]

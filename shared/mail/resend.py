@@ -11,6 +11,8 @@ from dataclasses import asdict, dataclass
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
+from shared.sections.text import one_line
+
 if TYPE_CHECKING:
     from resend.exceptions import ResendError
 
@@ -29,7 +31,6 @@ _OUR_FAULT = ("invalid_from_address", "invalid_idempotency_key", "invalid_access
 """Error types that blame our settings and not the email: they would kill every row one by one."""
 _QUOTAS = ("daily_quota_exceeded", "monthly_quota_exceeded")
 _ADDRESS = re.compile(r"[^\s@<>\"'`(),:;]+@[^\s@<>\"'`(),:;]+")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +155,7 @@ class ResendClient:
         """Message ids by place. In permissive mode the ids of the accepted ones come in order, without gaps."""
         try:
             errors = {int(e["index"]): self._clean(str(e["message"])) for e in answer.get("errors") or []}
-            ids = [str(item["id"]) for item in answer["data"] if item and item.get("id")]
+            ids = [one_line(str(item["id"])) for item in answer["data"] if item and item.get("id")]
         except (KeyError, TypeError, ValueError, AttributeError):
             return Unknown("Resend's answer made no sense")
         if len(ids) + len(errors) != size or any(not 0 <= index < size for index in errors):
@@ -190,8 +191,7 @@ class ResendClient:
 
     def _clean(self, words: str) -> str:
         """Words fit for logs and tables: without addresses and key, on one line, bounded."""
-        words = _ADDRESS.sub("<address>", words.replace(self._key, "<key>"))
-        return _CONTROL.sub(" ", words).strip()[:_MAX_ERROR]
+        return one_line(_ADDRESS.sub("<address>", words.replace(self._key, "<key>")), _MAX_ERROR)
 
 
 def _rate_used_up(headers: dict[str, str]) -> float | None:

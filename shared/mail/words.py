@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from shared.sections.changes import is_staff
 from shared.sections.section import Facts, Section
+from shared.sections.text import one_line
 
 STALE = timedelta(hours=24)
 """A baseline older than this is named in the mail: the opening may be as old as that."""
@@ -22,14 +22,6 @@ REMOVED = (
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _SEASONS = {"1": "Spring", "4": "Summer", "7": "Fall"}
-# Everything that could break a line or turn the reading direction: controls, line and paragraph separators,
-# bidirectional marks, and halves of surrogate pairs (they are no text).
-_UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufeff]+")
-
-
-def one_line(text: str | None, longest: int = 300) -> str:
-    """Text from outside as one clean line of at most `longest` characters: no line breaks, no tricks."""
-    return " ".join(_UNSAFE.sub(" ", text or "").split())[:longest].rstrip()
 
 
 def course(facts: Facts) -> str:

@@ -18,6 +18,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from shared.deadline import Deadline, TooLongError, bounded_session, read_body
 from shared.sections.section import Facts, Section
+from shared.sections.text import one_line
 from shared.source.answers import Answer, Broken, Found, NotFound, Refused, Throttled
 
 MAX_ANSWER_BYTES = 256 * 1024
@@ -25,13 +26,10 @@ MAX_TEXT = 300
 MAX_SEATS = 100_000
 DEFAULT_PAUSE_SECONDS = 60.0
 _NOT_FOUND = re.compile(r"\bsection\s+[0-9]{5}\s+(was\s+)?not\s+found\b", re.IGNORECASE)
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]+")
 
 
 def _text(value: object) -> object:
-    if not isinstance(value, str):
-        return value
-    return _CONTROL.sub(" ", value).strip()[:MAX_TEXT].rstrip() or None
+    return one_line(value, MAX_TEXT) or None if isinstance(value, str) else value
 
 
 def _count(value: object) -> int | None:

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
+from shared.sections.text import one_line
 from shared.tools import Clock, DatabaseCalls
 
 log = logging.getLogger(__name__)
@@ -17,6 +18,7 @@ EVENTS = ("email.bounced", "email.complained", "email.delivered", "email.failed"
 """The types that do something; all others are acknowledged and forgotten."""
 
 MAX_REASON = 300
+MAX_ADDRESS = 320
 _ADDRESS = re.compile(r"[^\s<>()\"',;:]+@[^\s<>()\"',;:]+")
 _IN_BRACKETS = re.compile(r"<([^<>]+)>\s*$")
 
@@ -28,19 +30,11 @@ def _addresses(value: object) -> object:
     if not isinstance(value, list):
         return []
     texts = [text for text in value if isinstance(text, str)]
-    return [_storable(match[1] if (match := _IN_BRACKETS.search(text)) else text).strip() for text in texts]
-
-
-def _storable(text: str) -> str:
-    """The text without what Postgres cannot hold (NUL, half characters): quoted answers of mail servers hold anything.
-
-    Otherwise such a message would fail however often it is repeated, and its bounce would never count.
-    """
-    return text.encode("utf-8", "ignore").decode().replace("\0", "")
+    return [one_line(match[1] if (match := _IN_BRACKETS.search(text)) else text, MAX_ADDRESS) for text in texts]
 
 
 def _id(value: object) -> object:
-    return _storable(value) if isinstance(value, str) else None
+    return one_line(value) if isinstance(value, str) else None
 
 
 def _object(value: object) -> object:
@@ -117,4 +111,4 @@ def _reason(event: _Event) -> str | None:
     said = data.failed.get("reason") or data.bounce.get("message") or data.suppressed.get("message")
     kind = event.type.removeprefix("email.")
     text = f"{kind}: {said}" if isinstance(said, str) and said else kind
-    return _ADDRESS.sub("<address>", _storable(text))[:MAX_REASON] if kind != "delivered" else None
+    return one_line(_ADDRESS.sub("<address>", text), MAX_REASON) if kind != "delivered" else None

@@ -1,12 +1,15 @@
 """Applies the SQL files of `supabase/migrations/` to any Postgres 15-18, once each and in order.
 
-Over a session connection, because data definitions cannot go over PostgREST and the lock belongs to a session.
+Over a connection to Postgres, because data definitions cannot go over PostgREST. Lock and limits belong to each
+transaction: what belongs to a session stays behind in a pooler when its client is killed, and holds up the next one.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +24,17 @@ _FILE_NAME = re.compile(r"(?P<version>\d{14})_(?P<name>\w+)\.sql")
 _LOCK = 7_425_622_129  # any number that nobody else uses
 _LOCK_SECONDS = 60
 _STATEMENT_SECONDS = 300
+_HOLDERS = """
+select a.pid, a.usename, coalesce(nullif(a.application_name, ''), 'it says no name'),
+       coalesce(to_char(a.xact_start, 'HH24:MI:SS'), 'a time it does not tell')
+from pg_stat_activity a
+where a.pid <> pg_backend_pid() and a.datname = %s and exists (
+    select from pg_locks l left join pg_class c on c.oid = l.relation
+    where l.pid = a.pid and l.granted and (
+        (l.locktype = 'advisory' and (l.classid::bigint << 32 | l.objid::bigint) = %s)
+        or c.relnamespace in (to_regnamespace('public'), to_regnamespace('pickmyclass'), to_regnamespace('auth'))))
+order by a.xact_start
+"""
 _BOOKS = """
 create schema if not exists pickmyclass;
 create table if not exists pickmyclass.schema_migrations (
@@ -54,10 +68,11 @@ class Migration:
 
 @dataclass(slots=True)
 class Report:
-    """What `migrate` did: names of the files applied now, how many were there before, who owns sections."""
+    """What `migrate` did: files applied now and before, what was put back outside our schemas, who owns sections."""
 
     applied: list[str] = field(default_factory=list)
     already_applied: int = 0
+    mended: list[str] = field(default_factory=list)
     origin_found: bool = False
     owner: str = ""
     max_watches: int | None = None
@@ -66,6 +81,7 @@ class Report:
         """What an operator wants to read after `./run.sh migrate`."""
         lines = [f"applied {name}" for name in self.applied]
         lines.append(f"{len(self.applied)} applied now, {self.already_applied} before.")
+        lines += [f"Missing, and put back: {what}." for what in self.mended]
         if self.applied:
             lines.append("The origin's tables were here before us." if self.origin_found else "The tables are our own.")
         lines.append(f"New sections belong to: {self.owner} (./run.sh ops ownership show).")
@@ -104,12 +120,12 @@ def migrate(
         migrations += read_migrations(POST_CUTOVER)
     report = Report(max_watches=max_watches)
     try:
-        with psycopg.connect(url, autocommit=True, connect_timeout=15) as connection:
-            connection.execute("select set_config('lock_timeout', %s, false)", [f"{_LOCK_SECONDS}s"])
-            connection.execute("select set_config('statement_timeout', %s, false)", [f"{_STATEMENT_SECONDS}s"])
-            _take_lock(connection)
+        with _session(url) as guard, _bounded(guard), _session(url) as connection:
+            guard.execute("select pg_advisory_xact_lock(%s)", [_LOCK])  # two runs at once take turns
             report.origin_found = _open_books(connection)
-            _apply(connection, migrations, report)
+            for migration in migrations:
+                _apply(connection, migration, report)
+            report.mended = _mend_outside(connection)
             report.owner = _owner(connection)
             if max_watches is not None:
                 connection.execute("select public.pmc_put_setting('max_watches', %s)", [str(max_watches)])
@@ -118,17 +134,32 @@ def migrate(
     return report
 
 
-def _take_lock(connection: psycopg.Connection[Any]) -> None:
-    """Two runs at once take turns; the lock goes with the session."""
+def _session(url: str) -> psycopg.Connection[Any]:
+    return psycopg.connect(url, autocommit=True, connect_timeout=15, prepare_threshold=None)
+
+
+@contextmanager
+def _bounded(connection: psycopg.Connection[Any]) -> Iterator[None]:
+    """A transaction in which nothing waits for ever. Raises `MigrationError` with who holds a lock for too long."""
     try:
-        connection.execute("select pg_advisory_lock(%s)", [_LOCK])
-    except psycopg.errors.LockNotAvailable:
-        raise MigrationError("another migration has been running for a minute; try again when it is done") from None
+        with connection.transaction():
+            connection.execute(
+                "select set_config('lock_timeout', %s, true), set_config('statement_timeout', %s, true)",
+                [f"{_LOCK_SECONDS}s", f"{_STATEMENT_SECONDS}s"],
+            )
+            yield
+    except psycopg.errors.LockNotAvailable as error:
+        holders = connection.execute(_HOLDERS, [connection.info.dbname, _LOCK]).fetchall()
+        names = "; ".join(f"process {pid} of {user} ({program}) since {since}" for pid, user, program, since in holders)
+        raise MigrationError(
+            f"it waited {_LOCK_SECONDS} s for a lock of {names or 'a session that is gone by now'};"
+            " wait for it or end it (select pg_terminate_backend(PROCESS)), then try again"
+        ) from error
 
 
 def _open_books(connection: psycopg.Connection[Any]) -> bool:
     """Make the table of applied migrations; return whether the origin's tables were there before our first."""
-    with connection.transaction():
+    with _bounded(connection):
         connection.execute(_BOOKS)
         connection.execute(
             "insert into pickmyclass.schema_migrations (version, name, checksum)"
@@ -142,34 +173,30 @@ def _open_books(connection: psycopg.Connection[Any]) -> bool:
     return found is not None and found[0] == "found"
 
 
-def _apply(connection: psycopg.Connection[Any], migrations: list[Migration], report: Report) -> None:
-    rows = connection.execute("select version, checksum from pickmyclass.schema_migrations where checksum <> ''")
-    books = dict(rows.fetchall())
-    for migration in migrations:
-        known = books.get(migration.version)
-        if known is None:
-            _apply_one(connection, migration, report.origin_found)
-            report.applied.append(f"{migration.version}_{migration.name}")
-        elif known == migration.checksum:
-            report.already_applied += 1
-        else:
-            raise MigrationError(
-                f"{migration.version}_{migration.name} was edited after it had been applied;"
-                " restore the file and put the change into a new one"
-            )
-
-
-def _apply_one(connection: psycopg.Connection[Any], migration: Migration, origin_found: bool) -> None:
+def _apply(connection: psycopg.Connection[Any], migration: Migration, report: Report) -> None:
+    name = f"{migration.version}_{migration.name}"
     try:
-        with connection.transaction():
-            connection.execute(sql.SQL(migration.text))  # our own files, not user input
-            connection.execute(
-                "insert into pickmyclass.schema_migrations (version, name, checksum) values (%s, %s, %s)",
-                [migration.version, migration.name, migration.checksum],
-            )
-            _settle_owner(connection, origin_found)
+        with _bounded(connection):
+            known = connection.execute(
+                "select checksum from pickmyclass.schema_migrations where version = %s", [migration.version]
+            ).fetchone()
+            if known is None:
+                connection.execute(sql.SQL(migration.text))  # our own files, not user input
+                connection.execute(
+                    "insert into pickmyclass.schema_migrations (version, name, checksum) values (%s, %s, %s)",
+                    [migration.version, migration.name, migration.checksum],
+                )
+                _settle_owner(connection, report.origin_found)
     except psycopg.Error as error:
-        raise MigrationError(f"{migration.version}_{migration.name} failed: {_reason(error)}") from error
+        raise MigrationError(f"{name} failed: {_reason(error)}") from error
+    if known is None:
+        report.applied.append(name)
+    elif known[0] == migration.checksum:
+        report.already_applied += 1
+    else:
+        raise MigrationError(
+            f"{name} was edited after it had been applied; restore the file and put the change into a new one"
+        )
 
 
 def _settle_owner(connection: psycopg.Connection[Any], origin_found: bool) -> None:
@@ -180,6 +207,13 @@ def _settle_owner(connection: psycopg.Connection[Any], origin_found: bool) -> No
             "insert into pickmyclass.ownership (owner) values (%s) on conflict do nothing",
             ["workers" if origin_found else "server"],
         )
+
+
+def _mend_outside(connection: psycopg.Connection[Any]) -> list[str]:
+    """Put back what is ours outside our schemas, which a restored backup does not bring; what was missing, in words."""
+    with _bounded(connection):
+        found = connection.execute("select pickmyclass.outside(true)").fetchone()
+    return list(found[0]) if found else []
 
 
 def _owner(connection: psycopg.Connection[Any]) -> str:

@@ -130,6 +130,8 @@ def database(parts: Wiring) -> Iterator[Finding]:
         yield problem("database", f"{len(pending)} migrations are missing", "`./run.sh migrate`")
     else:
         yield fine("database", "every migration is applied")
+    for what in schema.get("outside") or ():
+        yield problem("database", f"missing: {what}", "`./run.sh migrate` puts it back")
     yield clock("the database's", server_time, before)
 
 

@@ -12,6 +12,8 @@ from zoneinfo import ZoneInfo
 from shared.health.findings import Finding, fine, note, problem
 
 UNITS = ("pickmyclass-functions.service", "pickmyclass-consumer.service")
+BOOT_TARGETS = ("multi-user.target", "graphical.target")
+SYSTEMD = Path("/run/systemd/system")  # there while it runs
 SKEW_SECONDS = 5.0
 LEAST_FREE = 500 * 1024 * 1024
 
@@ -40,22 +42,34 @@ def timezone(name: str) -> Finding:
 
 def units(systemctl: str | None) -> Iterator[Finding]:
     """Both services run and start with the machine, where there is a systemd."""
-    if systemctl is None or not Path("/run/systemd/system").is_dir():
+    if systemctl is None or not SYSTEMD.is_dir():
         yield note("units", "no systemd here: services are started by hand")
         return
     for unit in UNITS:
         active = _says(systemctl, "is-active", unit)
-        enabled = _says(systemctl, "is-enabled", unit)
         if active != "active":
             yield problem("units", f"{unit} is {active}", f"`systemctl status {unit}`, then `systemctl start {unit}`")
-        elif enabled != "enabled":
-            yield problem("units", f"{unit} does not start with the machine", f"`systemctl enable {unit}`")
+        elif not _starts_with_the_machine(systemctl, unit):
+            yield problem("units", f"{unit} does not start with the machine", "`systemctl enable pickmyclass.target`")
         else:
             yield fine("units", f"{unit} is active")
 
 
-def _says(systemctl: str, verb: str, unit: str) -> str:
-    command = [systemctl, verb, unit]
+def _starts_with_the_machine(systemctl: str, unit: str) -> bool:
+    """Whether a chain of units, each wanted by the next, ends at one that the boot starts."""
+    seen, waiting = set[str](), [unit]
+    while waiting:
+        one = waiting.pop()
+        if one in BOOT_TARGETS:
+            return True
+        if one not in seen:
+            seen.add(one)
+            waiting += _says(systemctl, "show", "--property=WantedBy", "--property=RequiredBy", "--value", one).split()
+    return False
+
+
+def _says(systemctl: str, *words: str) -> str:
+    command = [systemctl, *words]
     try:
         said = subprocess.run(command, capture_output=True, text=True, timeout=5, check=False)  # noqa: S603 - our words
     except subprocess.TimeoutExpired:

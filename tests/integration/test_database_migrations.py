@@ -17,6 +17,7 @@ import pytest
 from postgrest import SyncPostgrestClient
 from postgrest.exceptions import APIError
 
+from shared import migrations
 from shared.database import connect_postgres
 from shared.migrations import MIGRATIONS, MigrationError, migrate, read_migrations
 from shared.sections.section import Section
@@ -168,6 +169,33 @@ def test_two_runs_at_once_take_turns(empty_postgres_url: str) -> None:
     assert sorted(len(report.applied) for report in reports) == [0, len(read_migrations(MIGRATIONS))]
 
 
+@pytest.mark.parametrize(
+    "hold", ["select pg_advisory_lock(7425622129)", "begin; lock table public.class_watches"], ids=["another", "table"]
+)
+def test_a_run_that_waits_in_vain_names_who_holds_the_lock(
+    empty_postgres_url: str, copied: Path, monkeypatch: pytest.MonkeyPatch, hold: str
+) -> None:
+    migrate(empty_postgres_url, folder=copied)
+    (copied / "20991231000000_late.sql").write_text("alter table public.class_watches add column late int;")
+    monkeypatch.setattr(migrations, "_LOCK_SECONDS", 1)
+    with psycopg.connect(empty_postgres_url, autocommit=True, application_name="a forgotten shell") as other:
+        other.execute(hold)
+        with pytest.raises(MigrationError, match=rf"process {other.info.backend_pid} of \w+ \(a forgotten shell\)"):
+            migrate(empty_postgres_url, folder=copied)
+    assert migrate(empty_postgres_url, folder=copied).applied == ["20991231000000_late"]
+
+
+def test_a_run_leaves_no_lock_and_no_limit_behind_in_its_session(empty_postgres_url: str) -> None:
+    with psycopg.connect(empty_postgres_url, autocommit=True) as session:
+        locks = "select count(*) from pg_locks where locktype = 'advisory' and pid = pg_backend_pid()"
+        with migrations._bounded(session):
+            session.execute("select pg_advisory_xact_lock(%s)", [migrations._LOCK])
+            assert session.execute(locks).fetchone() == (1,)
+        assert session.execute(locks).fetchone() == (0,)
+        assert session.execute("show lock_timeout").fetchone() == ("0",)
+        assert session.execute("show statement_timeout").fetchone() == ("0",)
+
+
 @pytest.mark.parametrize("name", ["init.sql", "2026_first.sql", "20261122000100.sql"])
 def test_a_file_with_another_name_is_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / name).touch()
@@ -206,10 +234,11 @@ def test_other_versions_of_postgres_take_them_too(programs: Path) -> None:
 # The origin's project ---------------------------------------------------------------------------------------
 
 
-def test_the_first_file_does_nothing_on_the_origins_project(origin_url: str) -> None:
+def test_the_first_files_do_nothing_on_the_origins_project(origin_url: str) -> None:
     before = snapshot(origin_url)
     with psycopg.connect(origin_url, autocommit=True) as session:
-        session.execute(read_migrations(MIGRATIONS)[0].text.encode())
+        for file in read_migrations(MIGRATIONS)[:2]:
+            session.execute(file.text.encode())
     assert snapshot(origin_url) == before
 
 

@@ -194,6 +194,29 @@ def test_on_a_good_server_the_doctor_is_content(good: Stage) -> None:
     assert good.campus.campus.lookups.total() == 0
 
 
+SYSTEMCTL = """#!/bin/sh
+for word; do unit=$word; done
+case "$1 $unit" in
+is-active*) echo active ;;
+*pickmyclass-*) echo pickmyclass.target ;;
+*pickmyclass.target) echo "%s" ;;
+esac
+"""
+
+
+@pytest.mark.parametrize(
+    ("wanted_by", "level"), [("multi-user.target", "ok"), ("", "problem")], ids=["enabled", "not enabled"]
+)
+def test_units_that_an_enabled_target_pulls_in_start_with_the_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wanted_by: str, level: str
+) -> None:
+    program = tmp_path / "systemctl"
+    program.write_text(SYSTEMCTL % wanted_by)
+    program.chmod(0o755)
+    monkeypatch.setattr(doctor_machine, "SYSTEMD", tmp_path)
+    assert [one.level for one in doctor_machine.units(str(program))] == [level, level]
+
+
 def test_an_empty_environment_lists_every_problem_with_its_remedy(monkeypatch: Any, tmp_path: Path) -> None:
     for name in names():
         monkeypatch.setenv(name, "")

@@ -9,7 +9,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from workshop.campus.clock import VirtualClock
-from workshop.campus.sections import Timeline, Values
+from workshop.campus.sections import Course, Timeline, Values
 from workshop.parts.web import BadRequest
 
 _BY_HAND: Mapping[str, type] = {
@@ -28,6 +28,11 @@ class Campus:
         self.clock = clock
         self.lookups: Counter[str] = Counter()
         self._timelines = {timeline.class_nbr: timeline for timeline in timelines}
+        timelines = sorted(timelines, key=lambda one: (one.course.subject, one.course.catalog_nbr, one.class_nbr))
+        self._in_order = [timeline.class_nbr for timeline in timelines]
+        self._by_subject: dict[str, list[str]] = {}
+        for timeline in timelines:
+            self._by_subject.setdefault(timeline.course.subject, []).append(timeline.class_nbr)
         self._by_hand: dict[str, dict[str, Any]] = {}
         self._gone: set[str] = set()
         self._lock = threading.Lock()
@@ -38,6 +43,36 @@ class Campus:
             self.lookups[class_nbr] += 1
             found = term == self.term and class_nbr in self._timelines and class_nbr not in self._gone
         return self._data(class_nbr) if found else None
+
+    def find(self, term: str, *, class_nbr: str = "", subject: str = "", catalog_nbr: str = "") -> list[str]:
+        """The numbers of the sections that are as asked, in the catalog's order: by course, then by number.
+
+        What is empty is not asked for; a `catalog_nbr` is a beginning, as it is in the catalog's own search.
+        """
+        if term != self.term:
+            return []
+        if class_nbr:
+            numbers = [class_nbr] if class_nbr in self._timelines else []
+        else:
+            numbers = self._by_subject.get(subject, []) if subject else self._in_order
+        courses = ((number, self._timelines[number].course) for number in numbers)
+        with self._lock:
+            return [
+                number
+                for number, course in courses
+                if number not in self._gone
+                and subject in ("", course.subject)
+                and course.catalog_nbr.startswith(catalog_nbr)
+            ]
+
+    def show(self, class_nbr: str, ago_ms: int = 0) -> tuple[Course, Values]:
+        """A section of this campus now, or as it was `ago_ms` before now, when no hand had touched it."""
+        timeline = self._timelines[class_nbr]
+        if ago_ms:
+            return timeline.course, timeline.at(self.clock.now_ms() - ago_ms)
+        with self._lock:
+            changes = dict(self._by_hand.get(class_nbr, {}))
+        return timeline.course, replace(timeline.at(self.clock.now_ms()), **changes)
 
     def set_by_hand(self, class_nbr: str, wanted: Mapping[str, Any]) -> None:
         """Let a section show `wanted` values from now on, be `missing`, or follow its timeline again (`reset`).
@@ -77,11 +112,8 @@ class Campus:
         return [self.section_json(class_nbr) for class_nbr in sorted(self._timelines)]
 
     def _data(self, class_nbr: str) -> dict[str, Any]:
-        timeline = self._timelines[class_nbr]
-        with self._lock:
-            changes = dict(self._by_hand.get(class_nbr, {}))
-        values: Values = replace(timeline.at(self.clock.now_ms()), **changes)
-        data = {**asdict(timeline.course), **asdict(values)}
+        course, values = self.show(class_nbr)
+        data = {**asdict(course), **asdict(values)}
         if values.seats_available is None:
             del data["seats_available"]
         return data

@@ -1,4 +1,5 @@
-"""The campus over HTTP: the scraper's contract (docs/architecture.md), and `/control/` for whoever plays with it.
+"""The campus over HTTP: the scraper's contract (docs/architecture.md), the catalog's own interface (`asu`), and
+`/control/` for whoever plays with it.
 
 `POST /scrape` with a bearer token and `{sectionNumber, term}`:
 
@@ -21,6 +22,8 @@ from collections.abc import Callable
 from importlib.resources import files
 from typing import Any
 
+from workshop.campus.asu import PATH as CATALOG_PATH
+from workshop.campus.asu import AsuCatalog
 from workshop.campus.campus import Campus
 from workshop.parts.faults import Fault, Faults, Kinds
 from workshop.parts.web import Answer, BadRequest, Request, json_answer, page_answer
@@ -61,8 +64,11 @@ class CampusApp:
         self.latency_ms = 0
         self._token = token
         self._stopping = threading.Event()
+        self.catalog = AsuCatalog(campus, self._stopping.wait)
         self._routes: dict[tuple[str, str], Callable[[Request], Answer]] = {
             ("POST", "/scrape"): self._scrape,
+            ("GET", CATALOG_PATH): self._search,
+            ("GET", "/control/catalog/calls"): self._catalog_calls,
             ("GET", "/health"): lambda _: json_answer({"status": "ok"}),
             ("GET", "/status"): self._status,
             ("GET", "/control/clock"): self._clock,
@@ -78,6 +84,8 @@ class CampusApp:
         """Answer one request."""
         if request.path == "/control/faults":
             return self.faults.answer(request)
+        if request.path == "/control/catalog/faults":
+            return self.catalog.faults.answer(request)
         route = self._routes.get((request.method, request.path))
         return route(request) if route else json_answer({"success": False, "error": "Not found"}, 404)
 
@@ -92,9 +100,8 @@ class CampusApp:
         if wanted is None:
             return _failed("Invalid section number or term format", 400)
         class_nbr, term = wanted
-        if self.latency_ms:
-            self._stopping.wait(self.latency_ms / 1000)
-        fault = self.faults.take(class_nbr)
+        self._stopping.wait(self.latency_ms / 1000)
+        fault = self.faults.take({class_nbr})
         if fault:
             return self._misbehave(fault, class_nbr, term)
         data = self.campus.look_up(class_nbr, term)
@@ -120,6 +127,16 @@ class CampusApp:
             return _failed("Invalid section number format", 400)
         message = "Unauthorized" if fault.kind == "token" else "Navigation timeout exceeded"
         return _failed(message, options["status"])
+
+    def _search(self, request: Request) -> Answer:
+        self._stopping.wait(self.latency_ms / 1000)
+        return self.catalog(request)
+
+    def _catalog_calls(self, request: Request) -> Answer:
+        after = request.query.get("after", "0")
+        if not (after.isascii() and after.isdigit()):
+            raise BadRequest("after must be the number of a call")
+        return json_answer(self.catalog.calls_json(int(after)))
 
     def _status(self, _: Request) -> Answer:
         return json_answer({"status": "ok", "lookups": self.campus.lookups.total(), "faults": self.faults.as_json()})

@@ -162,7 +162,7 @@ class InboxApp:
         if problem:
             return problem
         for address in recipients(email):
-            fault = self.faults.take(address, {"reject"})
+            fault = self.faults.take({address}, {"reject"})
             if fault:
                 return str(fault.options["message"])
         return None

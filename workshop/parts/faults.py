@@ -40,14 +40,14 @@ class Faults:
             self._orders.append(fault)
         return fault
 
-    def take(self, name: str | None = None, kinds: Collection[str] | None = None) -> Fault | None:
-        """The order to carry out on a call about `name`, used up by one call; `None`: behave.
+    def take(self, names: Collection[str] = (), kinds: Collection[str] | None = None) -> Fault | None:
+        """The order to carry out on a call about `names`, used up by one call; `None`: behave.
 
         Only orders of `kinds` are considered, when given.
         """
         with self._lock:
             for fault in self._orders:
-                if fault.match in (None, name) and (kinds is None or fault.kind in kinds):
+                if (fault.match is None or fault.match in names) and (kinds is None or fault.kind in kinds):
                     self._use(fault)
                     return fault
         return None

@@ -10,12 +10,12 @@ import click
 import pytest
 
 from tests.support.caddy import needs_caddy
-from workshop.compare.drill import Drill
-from workshop.compare.drill_book import Side
-from workshop.compare.drill_parts import DrillError
+from tests.support.drill.book import Sender
+from tests.support.drill.drill import Drill
+from tests.support.drill.parts import DrillError
 
 ORIGIN = Path(__file__).parents[1] / "support" / "origin.sql"
-OLD, NEW = Side.OLD, Side.NEW
+OLD, NEW = Sender.OLD, Sender.NEW
 
 
 def student(number: int) -> str:

@@ -20,13 +20,13 @@ from werkzeug.serving import make_server
 from shared.mail.tokens import UnsubscribeTokens
 from tests.support.mail import KEY
 from tests.support.site import JWT_SECRET, NUMBERS, SECRET, SECTIONS, TERM, Site, token
-from workshop.compare.case_file import SHIPPED, read_cases
 from workshop.compare.command import compare
-from workshop.compare.http import compare_http, explained
-from workshop.compare.http_expected import ABSENT
-from workshop.compare.origin import EVERYTHING
-from workshop.compare.origin_http import IN_HTTP, Settings, Workers
-from workshop.compare.origin_rules import Defects
+from workshop.compare.http.case_file import SHIPPED, read_cases
+from workshop.compare.http.compare import compare_http, explained
+from workshop.compare.http.expected import ABSENT
+from workshop.compare.origin.http import IN_HTTP, Settings, Workers
+from workshop.compare.origin.origin import EVERYTHING
+from workshop.compare.origin.rules import Defects
 from workshop.compare.report import render
 from workshop.parts.web import Answer, Request, Server, json_answer
 

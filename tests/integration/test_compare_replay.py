@@ -17,15 +17,15 @@ from shared.settings import ROOT
 from tests.support.theatre import write_tape
 from workshop.compare import report
 from workshop.compare.command import compare
-from workshop.compare.decisions import Slot
-from workshop.compare.evidence import EVIDENCE, explain
 from workshop.compare.findings import Difference, Findings
-from workshop.compare.origin import EVERYTHING
-from workshop.compare.origin_rules import NONE, Defects
+from workshop.compare.origin.origin import EVERYTHING
+from workshop.compare.origin.rules import NONE, Defects
 from workshop.compare.register import BY_ID, IN_DECISIONS, KNOWN
-from workshop.compare.replay import Season, Theatre
-from workshop.compare.scene import Scene
-from workshop.compare.script import LENGTH
+from workshop.compare.replay.decisions import Slot
+from workshop.compare.replay.evidence import EVIDENCE, explain
+from workshop.compare.replay.scene import Scene
+from workshop.compare.replay.script import LENGTH
+from workshop.compare.replay.theatre import ReplaySeason, Theatre
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,7 @@ def test_without_defects_both_sides_decide_alike(theatre: Theatre, scene: Scene,
 
 @pytest.mark.slow
 def test_the_crowd_shows_what_a_limit_of_a_thousand_rows_cuts(theatre: Theatre, tape: Path) -> None:
-    crowd = Season(tape, LENGTH).scene()
+    crowd = ReplaySeason(tape, LENGTH).scene()
     new = theatre.play_new(crowd)
     assert list(explain(crowd, theatre.play_old(crowd), new)) == []
     found = list(explain(crowd, theatre.play_old(crowd, frozenset(["O14"])), new))
@@ -77,8 +77,8 @@ def test_what_the_register_calls_proven_is_there() -> None:
 
 
 def test_the_rules_of_the_old_side_are_its_own() -> None:
-    assert "from shared" not in (ROOT / "workshop/compare/origin_rules.py").read_text()
-    assert "from shared" not in (ROOT / "workshop/compare/origin.py").read_text()
+    assert "from shared" not in (ROOT / "workshop/compare/origin/rules.py").read_text()
+    assert "from shared" not in (ROOT / "workshop/compare/origin/origin.py").read_text()
 
 
 def test_after_a_play_the_log_speaks_again(tmp_path: Path) -> None:

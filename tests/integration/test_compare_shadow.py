@@ -18,12 +18,12 @@ from tests.support.world import World, facts, minutes
 from workshop.compare.command import compare
 from workshop.compare.findings import Difference
 from workshop.compare.report import render, show
-from workshop.compare.session import Session
-from workshop.compare.shadow import Shadow, in_share
-from workshop.compare.shadow_command import conclude
-from workshop.compare.shadow_copy import CopyError
-from workshop.compare.shadow_evidence import Told
-from workshop.compare.shadow_report import pair, report_shadow
+from workshop.compare.shadow.copy import CopyError
+from workshop.compare.shadow.evidence import Told
+from workshop.compare.shadow.report import pair, report_shadow
+from workshop.compare.shadow.run import conclude
+from workshop.compare.shadow.session import Session
+from workshop.compare.shadow.shadow import Shadow, in_share
 from workshop.parts.postgres import EmbeddedPostgres
 
 TERM = "2267"

@@ -17,8 +17,8 @@ import pytest
 from shared.settings import ROOT
 from tests.support.mail import KEY
 from tests.support.site import JWT_SECRET, SECRET, SECTIONS, Site
-from workshop.compare.origin_http import Settings, Workers
-from workshop.compare.origin_rules import NONE
+from workshop.compare.origin.http import Settings, Workers
+from workshop.compare.origin.rules import NONE
 from workshop.parts.postgres import EmbeddedPostgres
 
 ORIGIN = ROOT / "supabase" / "migrations" / "20261122000100_origin.sql"

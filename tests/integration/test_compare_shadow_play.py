@@ -18,14 +18,14 @@ from shared.source.answers import Answer, Broken
 from shared.source.scraper import classify
 from workshop.campus.sections import HALF_HOUR_MS, Course, Timeline, Values
 from workshop.compare.findings import Findings
-from workshop.compare.old_side import OldSide
-from workshop.compare.origin import EVERYTHING
-from workshop.compare.origin_rules import NONE, Defects
-from workshop.compare.people import People
-from workshop.compare.scene import OUTAGE_MS, Clock, Scene
-from workshop.compare.script import LENGTH, lay_over
-from workshop.compare.shadow import Shadow
-from workshop.compare.shadow_report import report_shadow
+from workshop.compare.origin.origin import EVERYTHING
+from workshop.compare.origin.rules import NONE, Defects
+from workshop.compare.replay.old_side import OldSide
+from workshop.compare.replay.people import People
+from workshop.compare.replay.scene import OUTAGE_MS, Clock, Scene
+from workshop.compare.replay.script import LENGTH, lay_over
+from workshop.compare.shadow.report import report_shadow
+from workshop.compare.shadow.shadow import Shadow
 from workshop.demo.students import Student, Watch
 from workshop.parts.postgres import EmbeddedPostgres
 

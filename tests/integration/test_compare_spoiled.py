@@ -9,13 +9,13 @@ import psycopg
 import pytest
 
 from shared.mail.renderer import Renderer
-from workshop.compare import replay
-from workshop.compare.decisions import Slot
-from workshop.compare.new_side import NewSide
-from workshop.compare.origin_rules import NONE, Defects
-from workshop.compare.play import replay_all
-from workshop.compare.replay import Theatre
-from workshop.compare.scene import Scene
+from workshop.compare.origin.rules import NONE, Defects
+from workshop.compare.replay import theatre as replay
+from workshop.compare.replay.decisions import Slot
+from workshop.compare.replay.new_side import NewSide
+from workshop.compare.replay.play import replay_all
+from workshop.compare.replay.scene import Scene
+from workshop.compare.replay.theatre import Theatre
 
 SQL = {
     "claims are always taken": ("where n.expires_at <= p_now", ""),

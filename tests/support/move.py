@@ -14,9 +14,9 @@ import pytest
 
 from shared.database import Database
 from tests.support.world import SECTION, World, facts, see
-from workshop.compare.breaker import Breaker
-from workshop.compare.origin import Letter, Origin
-from workshop.compare.origin_store import Store
+from workshop.compare.origin.origin import Letter, Origin
+from workshop.compare.origin.store import Store
+from workshop.compare.replay.breaker import MemoryBreaker
 
 EVERYTHING = None
 THIS = [{"term": SECTION.term, "class_nbr": SECTION.class_nbr}]
@@ -44,7 +44,7 @@ class OldSide:
             meanwhile()
             return 200, json.dumps({"success": True, "data": data}).encode(), 0
 
-        Origin(self.store, Breaker(lambda: 0), scrape, self._send, lambda _: False).check(
+        Origin(self.store, MemoryBreaker(lambda: 0), scrape, self._send, lambda _: False).check(
             (SECTION.term, SECTION.class_nbr)
         )
 

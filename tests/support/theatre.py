@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from workshop.compare.replay import Season, Theatre
-from workshop.compare.scene import Scene
-from workshop.compare.script import LENGTH
+from workshop.compare.replay.scene import Scene
+from workshop.compare.replay.script import LENGTH
+from workshop.compare.replay.theatre import ReplaySeason, Theatre
 
 START = 1_775_001_600_000  # 2026-04-01, a full hour
 HOUR = 3_600_000
@@ -40,4 +40,4 @@ def tape(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def scene(tape: Path) -> Scene:
-    return Season(tape, LENGTH, crowd=False).scene()
+    return ReplaySeason(tape, LENGTH, crowd=False).scene()

@@ -11,7 +11,10 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from workshop.compare import findings as finding
-from workshop.compare.decisions import (
+from workshop.compare.findings import Findings
+from workshop.compare.quantiles import p50_p95
+from workshop.compare.register import ADDED, KNOWN
+from workshop.compare.replay.decisions import (
     EXTRA_EVENT,
     EXTRA_MAIL,
     FACTS,
@@ -19,15 +22,12 @@ from workshop.compare.decisions import (
     MISSING_MAIL,
     OTHER_MAIL,
     OTHER_STATE,
-    Difference,
+    Disagreement,
     Mail,
     Row,
     Slot,
     differences,
 )
-from workshop.compare.findings import Findings
-from workshop.compare.quantiles import p50_p95
-from workshop.compare.register import ADDED, KNOWN
 from workshop.compare.report import show, show_register
 
 HERE, THERE = ("2267", "12431"), ("2261", "12431")
@@ -35,7 +35,7 @@ ROW: Row = ("CSE", "110", "Principles", "Ada", 5, 30, None, "BYAC 110", "MWF 9:0
 OPENING = Mail(HERE, "seat_available", "a@b.edu", "🎉", ROW)
 
 
-def found(old: list[Slot], new: list[Slot]) -> list[Difference]:
+def found(old: list[Slot], new: list[Slot]) -> list[Disagreement]:
     return [one for _, _, some, _ in differences(old, new) for one in some]
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from workshop.compare.case_file import SHIPPED, Case, CaseError, read_cases
-from workshop.compare.http import explained
+from workshop.compare.http.case_file import SHIPPED, Case, CaseError, read_cases
+from workshop.compare.http.compare import explained
 from workshop.compare.register import BY_ID
 
 GOOD = {"name": "a", "method": "GET", "path": "/"}

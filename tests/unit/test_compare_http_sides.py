@@ -15,10 +15,10 @@ from urllib.parse import quote
 import pytest
 
 from shared.settings import prefixed
-from workshop.compare.case_file import Case
 from workshop.compare.findings import Difference, Findings
-from workshop.compare.http import NothingComparedError, UnreachableError, compare_http, explained
-from workshop.compare.http_expected import ABSENT
+from workshop.compare.http.case_file import Case
+from workshop.compare.http.compare import NothingComparedError, UnreachableError, compare_http, explained
+from workshop.compare.http.expected import ABSENT
 from workshop.compare.report import render
 from workshop.parts.web import Answer, Handler, Request, Server, json_answer
 

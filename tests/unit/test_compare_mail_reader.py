@@ -15,7 +15,7 @@ from shared.mail.owed import OwedMail
 from shared.mail.renderer import Renderer
 from shared.mail.tokens import UnsubscribeTokens
 from shared.sections.section import Facts, Section
-from workshop.compare.mail_reader import Expected, faults, section_of
+from workshop.compare.replay.mail_reader import Expected, faults, section_of
 
 SECRET, USER = "a secret", "3f2b8c1e-0000-4000-8000-000000000001"
 SEEN_AT = datetime(2026, 3, 3, 17, 2, tzinfo=UTC)

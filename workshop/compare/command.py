@@ -32,7 +32,7 @@ _TAPE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 def _base(_context: click.Context, _option: click.Parameter, address: str) -> str:
     """A side's address; refused before anything is asked, and not quoted, because it may hold a password."""
-    from workshop.compare.http_answer import base_of
+    from workshop.compare.http.answer import base_of
 
     try:
         return base_of(address)
@@ -67,13 +67,13 @@ def replay(
     data: Path | None,
 ) -> None:
     """Play one campus to both sides and compare what each decides."""
-    from workshop.compare.play import run_replay
-    from workshop.compare.replay import Season
+    from workshop.compare.replay.play import run_replay
+    from workshop.compare.replay.theatre import ReplaySeason
     from workshop.compare.report import terminal
 
     if each and defects:
         raise click.UsageError("--each tries every defect in turn; leave --defect out.")
-    season = Season(tape, None if whole else ticks, seed, crowd)
+    season = ReplaySeason(tape, None if whole else ticks, seed, crowd)
     with _quiet():
         sys.exit(run_replay(season, defects, each=each, page=page, data=data, console=terminal()))
 
@@ -98,8 +98,8 @@ def http(
     """
     from shared.settings import prefixed
     from workshop.compare import PREFIX, report
-    from workshop.compare.case_file import SHIPPED, CaseError, read_cases
-    from workshop.compare.http import NothingComparedError, UnreachableError, compare_http
+    from workshop.compare.http.case_file import SHIPPED, CaseError, read_cases
+    from workshop.compare.http.compare import NothingComparedError, UnreachableError, compare_http
 
     console = report.terminal()
     try:
@@ -137,7 +137,7 @@ def shadow(share: int, per_minute: int, minutes: float, page: Path | None, data:
     over without addresses; the scraper is that of SCRAPER_URL and SCRAPER_SECRET_TOKEN.
     """
     from workshop.compare.report import terminal
-    from workshop.compare.shadow_command import run_shadow
+    from workshop.compare.shadow.run import run_shadow
 
     with _quiet():
         sys.exit(run_shadow(share, per_minute, minutes, page=page, data=data, console=terminal()))

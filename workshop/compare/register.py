@@ -12,8 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from workshop.compare.decisions import EXTRA_EVENT, EXTRA_MAIL, MISSING_EVENT, MISSING_MAIL, OTHER_MAIL, OTHER_STATE
-from workshop.compare.http_expected import (
+from workshop.compare.http.expected import (
     ABSENT,
     LOOKS_AT_MORE,
     NOT_HEARD,
@@ -22,6 +21,14 @@ from workshop.compare.http_expected import (
     Expected,
     Shape,
     one_of,
+)
+from workshop.compare.replay.decisions import (
+    EXTRA_EVENT,
+    EXTRA_MAIL,
+    MISSING_EVENT,
+    MISSING_MAIL,
+    OTHER_MAIL,
+    OTHER_STATE,
 )
 
 _LATE = (MISSING_EVENT, EXTRA_EVENT, MISSING_MAIL, EXTRA_MAIL, OTHER_MAIL, OTHER_STATE)

@@ -1,0 +1,1 @@
+"""`compare http`: the same requests to both sides, field by field."""

@@ -16,7 +16,7 @@ from workshop.compare.command import compare
 
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")], key=str)
 HANDED_ON = {"compare": compare, "ops": ops}  # they are loaded only when they are called
-OUR_ROOMS = ("shared", "functions", "local", "supabase", "deploy", "docs", "tests")
+OUR_ROOMS = ("shared", "functions", "workshop", "supabase", "deploy", "docs", "tests")
 
 
 def named(document: Path) -> str:

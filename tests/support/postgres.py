@@ -26,7 +26,7 @@ _numbers = itertools.count(1)
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[EmbeddedPostgres]:
     """The server of this session."""
-    with EmbeddedPostgres() as server:
+    with EmbeddedPostgres(in_memory=True) as server:
         yield server
 
 

@@ -17,12 +17,19 @@ from pathlib import Path
 from typing import IO
 
 _SOCKET_PATH_LIMIT = 107  # bytes of sockaddr_un, with the zero at the end
+_MEMORY = Path("/dev/shm")  # noqa: S108 - ownership is checked below
+_ROOM = 2**30
 _LONGEST_SOCKET_NAME = "/run-XXXXXXXX/.s.PGSQL.65535.lock"
 
 
-def cache_folder() -> Path:
-    """Our folder for things that can be made again; short enough for sockets, open to a less privileged user."""
+def cache_folder(*, in_memory: bool = False) -> Path:
+    """Our folder for things that can be made again; short enough for sockets, open to a less privileged user.
+
+    `in_memory`: rather one whose files are never written to a disk, where the machine has such a place with room.
+    """
     candidates = dict.fromkeys([tempfile.gettempdir(), "/tmp", "/var/tmp"])  # noqa: S108 - ownership is checked below
+    if in_memory and _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free >= _ROOM:
+        candidates = dict.fromkeys([str(_MEMORY), *candidates])
     for parent in map(Path, candidates):
         folder = parent / f"pickmyclass-{os.getuid()}"
         if len(os.fsencode(str(folder) + _LONGEST_SOCKET_NAME)) < _SOCKET_PATH_LIMIT and _is_ours(folder):
@@ -54,10 +61,12 @@ def exclusive(name: str) -> Iterator[None]:
 class RunFolder:
     """A temporary folder that is ours while this process lives and is removed with it, or by the next one."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, in_memory: bool = False) -> None:
+        """See `cache_folder`."""
+        place = cache_folder(in_memory=in_memory)
         with exclusive("run"):
-            _sweep()
-            self.path = Path(tempfile.mkdtemp(prefix="run-", dir=cache_folder()))
+            _sweep(place)
+            self.path = Path(tempfile.mkdtemp(prefix="run-", dir=place))
             self._lock: IO[str] = (self.path / "lock").open("w")
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
@@ -67,9 +76,9 @@ class RunFolder:
         self._lock.close()
 
 
-def _sweep() -> None:
+def _sweep(place: Path) -> None:
     """Remove run folders whose process is gone (their lock is free)."""
-    for folder in cache_folder().glob("run-*"):
+    for folder in place.glob("run-*"):
         with suppress(OSError), (folder / "lock").open("r") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             shutil.rmtree(folder, ignore_errors=True)

@@ -42,7 +42,8 @@ class EmbeddedPostgres:
 
     `folder` keeps the data there over restarts of this process (`None`: a temporary folder, removed by `stop`).
     `loopback` also listens on a free port of 127.0.0.1, with a password. `durable` syncs to disk.
-    `programs` names the folder of another Postgres' programs (default: the wheel's).
+    `programs` names the folder of another Postgres' programs (default: the wheel's). `in_memory` keeps a temporary
+    folder off the disk where it can: a database for a test is copied ten times as fast there.
     """
 
     def __init__(
@@ -52,9 +53,10 @@ class EmbeddedPostgres:
         loopback: bool = False,
         durable: bool = False,
         programs: Path | None = None,
+        in_memory: bool = False,
     ) -> None:
         self._programs = programs or server_programs()
-        self._run: RunFolder | None = RunFolder()
+        self._run: RunFolder | None = RunFolder(in_memory=in_memory)
         self._socket_folder = self._run.path
         self._keep = folder
         self._data: Path | None = None

@@ -7,7 +7,7 @@ the remedy; a value is never repeated in a message, because it may be a secret.
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Mapping, MutableMapping
+from collections.abc import Collection, Iterable, Mapping, MutableMapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -22,14 +22,8 @@ ROOT = Path(__file__).resolve().parent.parent
 _OLD_NAMES = {"NEXT_PUBLIC_SUPABASE_URL": "SUPABASE_URL", "NEXT_PUBLIC_SITE_URL": "SITE_URL"}
 """Names of the Workers deployment that are accepted where ours is not set."""
 
-_REQUIRED = (
-    "REDIS_URL",
-    "SCRAPER_URL",
-    "SCRAPER_SECRET_TOKEN",
-    "CRON_SECRET",
-    "UNSUBSCRIBE_SIGNING_SECRET",
-    "SITE_URL",
-)
+_SOURCES = {"scraper": ("SCRAPER_URL", "SCRAPER_SECRET_TOKEN"), "asu": ("SOURCE_CONTACT",)}
+"""What each word of SOURCE needs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +70,29 @@ class Settings(BaseModel):
         "auto",
         description="How functions and consumer reach the database; auto is supabase when SUPABASE_URL is set.",
     )
-    scraper_url: HttpUrl | None = Field(None, description="The scraper service.")
-    scraper_secret_token: str | None = Field(None, repr=False, description="The scraper's token.")
+    source: Annotated[str, AfterValidator(values.source)] = Field(
+        "scraper",
+        description="Who is asked about seats: scraper, asu (the catalog's own interface), or both in order.",
+    )
+    scraper_url: HttpUrl | None = Field(None, description="The scraper service; not needed with SOURCE=asu.")
+    scraper_secret_token: str | None = Field(
+        None, repr=False, description="The scraper's token; not needed with SOURCE=asu."
+    )
+    asu_catalog_url: HttpUrl = Field(
+        "https://eadvs-cscc-catalog-api.apps.asu.edu/catalog-microservices/api/v1",
+        description="The interface of ASU's catalog, or a stand-in.",
+    )
+    looks_per_minute: int | None = Field(
+        None,
+        ge=0,
+        le=600,
+        description="The most calls to asu in a minute, over all servers (30 where nothing is set); "
+        "0 switches extra looks off.",
+    )
+    source_contact: Annotated[str, AfterValidator(values.contact)] | None = Field(
+        None, description="Your address, told to the source with every call; required with asu."
+    )
+    operator_name: str | None = Field(None, max_length=100, description="Who runs this: you, or your group.")
     cron_secret: Annotated[str, AfterValidator(values.cron_secret)] | None = Field(
         None,
         repr=False,
@@ -143,6 +158,11 @@ class Settings(BaseModel):
             return "supabase" if self.supabase_url else "postgres"
         return self.database_transport
 
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The words of SOURCE, in order."""
+        return tuple(self.source.split(","))
+
     def secrets(self) -> list[str]:
         """The values that must never be seen: those of the fields that do not show themselves."""
         hidden = [name for name, field in type(self).model_fields.items() if not field.repr]
@@ -151,7 +171,8 @@ class Settings(BaseModel):
 
     def missing(self) -> list[str]:
         """Names of the settings that production needs and that are not set, in the order of the documentation."""
-        return _missing([name for name in names() if getattr(self, name.lower()) is not None], self.transport)
+        given = [name for name in names() if getattr(self, name.lower()) is not None]
+        return _missing(given, self.transport, self.sources)
 
     @staticmethod
     def problem(name: str) -> Problem:
@@ -175,7 +196,8 @@ def load(
             Problem("NOTIFICATION_FROM_EMAIL", "set the sender; without one Resend only writes to yourself")
         )
     if complete:
-        problems += [Settings.problem(name) for name in _missing(raw, raw.get("DATABASE_TRANSPORT", "auto"))]
+        sources = [name for name in _SOURCES if name in raw.get("SOURCE", "scraper")]  # one of the values may be wrong
+        problems += [Settings.problem(name) for name in _missing(raw, raw.get("DATABASE_TRANSPORT", "auto"), sources)]
     if settings is None or problems:
         raise SettingsError(problems)
     return settings
@@ -230,12 +252,14 @@ def _gather(environ: Mapping[str, str], env_file: Path | None) -> dict[str, str]
     return {name: value.strip() for name, value in merged.items() if name in known and value and value.strip()}
 
 
-def _missing(given: Collection[str], transport: str) -> list[str]:
+def _missing(given: Collection[str], transport: str, sources: Iterable[str]) -> list[str]:
     """What production needs beside the `given` names; a wrong value is given, and is a problem of its own."""
     if transport not in ("supabase", "postgres"):
         transport = "supabase" if "SUPABASE_URL" in given else "postgres"
     database = ("SUPABASE_URL", "SUPABASE_SERVICE_ROLE_KEY") if transport == "supabase" else ("DATABASE_URL",)
-    return [name for name in (*_REQUIRED, *database) if name not in given]
+    asked = [name for source in sources for name in _SOURCES[source]]
+    needed = ("REDIS_URL", *asked, "CRON_SECRET", "UNSUBSCRIBE_SIGNING_SECRET", "SITE_URL", *database)
+    return [name for name in needed if name not in given]
 
 
 def _validate(raw: Mapping[str, str]) -> tuple[Settings | None, list[Problem]]:

@@ -46,6 +46,21 @@ def postgres_url(value: str) -> str:
     return value
 
 
+def source(value: str) -> str:
+    """Who is asked about seats, in order."""
+    words = [word.strip() for word in value.split(",")]
+    if not set(words) <= {"scraper", "asu"} or len(set(words)) < len(words):
+        raise ValueError("must be scraper, asu, or both in order: asu,scraper")
+    return ",".join(words)
+
+
+def contact(value: str) -> str:
+    """An address alone, as it stands in a header."""
+    if not re.fullmatch(r"[!-~]+@[!-~]+\.[!-~]+", value) or value.count("@") > 1 or set(value) & set("()<>,;:"):
+        raise ValueError("must be an address alone: you@example.edu")
+    return value
+
+
 def bind_address(value: str) -> str:
     """What the functions listen on: an IP address, or a host name."""
     try:

@@ -16,9 +16,10 @@ from shared.sections.section import Facts, Section
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The section as the source shows it now."""
+    """The section as the source of this name (see `Source`) shows it now."""
 
     facts: Facts
+    source: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +80,7 @@ Row = Found | Gone | Unreadable
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """A listing as it was read: a row for each `class_nbr` in it, and how many calls that took.
+    """A listing as the source of this name told it: a row for each `class_nbr`, and how many calls that took.
 
     `is_complete`: every page is held and the source's own total was reached. Only then does a missing `class_nbr`
     mean anything, and then only that the section should be looked up alone.
@@ -88,6 +89,7 @@ class Reading:
     rows: Mapping[str, Row]
     is_complete: bool
     calls: int
+    source: str
 
 
 ListingAnswer = Reading | Refused | Throttled | Broken

@@ -9,22 +9,22 @@ from __future__ import annotations
 import json
 import re
 import threading
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Annotated, Any
 
 import requests
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
+from shared.backoff import retry_after
 from shared.deadline import Deadline, TooLongError, bounded_session, read_body
 from shared.sections.section import Facts, Section
 from shared.sections.text import one_line
-from shared.source.answers import Answer, Broken, Found, NotFound, Refused, Throttled
+from shared.source.answers import Answer, Broken, Found, Listing, ListingAnswer, NotFound, Refused, Throttled
+from shared.source.page import catalog_page
 
+NAME = "scraper"
 MAX_ANSWER_BYTES = 256 * 1024
 MAX_TEXT = 300
 MAX_SEATS = 100_000
-DEFAULT_PAUSE_SECONDS = 60.0
 _NOT_FOUND = re.compile(r"\bsection\s+[0-9]{5}\s+(was\s+)?not\s+found\b", re.IGNORECASE)
 
 
@@ -81,6 +81,8 @@ class Scraper:
     A session is kept per thread, because `requests` does not promise that one may be shared.
     """
 
+    name = NAME
+
     def __init__(self, url: str, token: str) -> None:
         self._url = f"{url}/scrape"
         self._headers = {"Authorization": f"Bearer {token}", "Accept": "application/json"}
@@ -101,7 +103,7 @@ class Scraper:
                 ) as response,
             ):
                 if response.status_code == 429:
-                    return Throttled(_retry_after(response.headers.get("Retry-After")))
+                    return Throttled(retry_after(response.headers.get("Retry-After")))
                 return classify(response.status_code, read_body(response, MAX_ANSWER_BYTES))
         except TooLongError:
             return Broken("scraper sent too much")
@@ -109,6 +111,17 @@ class Scraper:
             return Broken(f"scraper did not answer within {timeout:g} s")
         except requests.RequestException:
             return Broken("scraper cannot be reached")
+
+    def listing_of(self, section: Section, subject: str | None) -> None:
+        """None: it reads one page of the catalog a section."""
+
+    def read(self, listing: Listing, timeout: float) -> ListingAnswer:  # noqa: ARG002 - part of the interface
+        """Refused, for there are no listings here."""
+        return Refused(f"the scraper knows no listing {listing.key}", token=False)
+
+    def page_of(self, section: Section) -> str:
+        """The page that it reads."""
+        return catalog_page(section)
 
     def _session(self) -> requests.Session:
         session: requests.Session | None = getattr(self._local, "session", None)
@@ -134,7 +147,7 @@ def classify(status: int, body: bytes) -> Answer:
     if status != 200:
         return Broken(f"scraper claims success with status {status}")
     try:
-        return Found(_Data.model_validate(answer.get("data")).facts())
+        return Found(_Data.model_validate(answer.get("data")).facts(), NAME)
     except ValidationError as error:
         fields = sorted({str(problem["loc"][0]) if problem["loc"] else "data" for problem in error.errors()})
         return Broken(f"scraper sent wrong types: {', '.join(fields)}")
@@ -146,14 +159,3 @@ def _parse(body: bytes) -> dict[str, Any] | None:
     except (ValueError, RecursionError):
         return None
     return answer if isinstance(answer, dict) else None
-
-
-def _retry_after(value: str | None) -> float:
-    """Seconds to wait by a `Retry-After` header (RFC 9110: seconds or a date), 60 when it says nothing useful."""
-    if value and value.strip().isdecimal():
-        return min(3600.0, float(value))
-    try:
-        wait = (parsedate_to_datetime(value or "") - datetime.now(UTC)).total_seconds()
-    except (TypeError, ValueError):
-        return DEFAULT_PAUSE_SECONDS
-    return min(3600.0, max(0.0, wait))

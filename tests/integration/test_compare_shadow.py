@@ -43,7 +43,7 @@ class Stub:
 
     def look_up(self, section: Section, timeout: float) -> Answer:
         self.asked.append(section)
-        return Found(facts(5 if section in self.open else 0))
+        return Found(facts(5 if section in self.open else 0), "scraper")
 
     def wait(self, seconds: float) -> bool:
         self.now += timedelta(seconds=seconds)

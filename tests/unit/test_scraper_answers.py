@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.source.answers import Broken, Found, NotFound, Refused
-from shared.source.scraper import _retry_after, classify
+from shared.source.scraper import classify
 
 GOOD = {"subject": "CSE", "catalog_nbr": "110", "title": "Programming", "instructor": "Staff"}
 
@@ -90,12 +90,3 @@ def test_text_is_trimmed_bounded_and_on_one_line() -> None:
     assert title.startswith("a b c ")
     assert len(title) <= 300
     assert answer.facts.instructor_name is None
-
-
-@pytest.mark.parametrize(("header", "seconds"), [("7", 7), (None, 60), ("soon", 60), ("99999", 3600), ("-3", 60)])
-def test_retry_after_is_believed_within_reason(header: str | None, seconds: float) -> None:
-    assert _retry_after(header) == seconds
-
-
-def test_retry_after_may_be_a_date() -> None:
-    assert _retry_after("Mon, 02 Jan 2006 15:04:05 GMT") == 0

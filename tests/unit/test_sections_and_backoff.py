@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.backoff import retry_delay
+from shared.backoff import retry_after, retry_delay
 from shared.sections.section import Facts, Section
 
 
@@ -41,3 +41,12 @@ def test_retries_wait_exponentially_longer_up_to_a_minute(attempt: int) -> None:
 def test_attempts_are_counted_from_one() -> None:
     with pytest.raises(ValueError, match="from 1"):
         retry_delay(0, max)
+
+
+@pytest.mark.parametrize(("header", "seconds"), [("7", 7), (None, 60), ("soon", 60), ("99999", 3600), ("-3", 60)])
+def test_retry_after_is_believed_within_reason(header: str | None, seconds: float) -> None:
+    assert retry_after(header) == seconds
+
+
+def test_retry_after_may_be_a_date() -> None:
+    assert retry_after("Mon, 02 Jan 2006 15:04:05 GMT") == 0

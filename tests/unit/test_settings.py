@@ -37,12 +37,49 @@ def test_functions_may_start_with_settings_missing() -> None:
     assert "CRON_SECRET" in load({}, None).missing()
 
 
+def test_a_source_needs_what_it_needs_and_not_what_another_one_does() -> None:
+    scraper = {name for name in GOOD if name.startswith("SCRAPER")}
+    base = {name: value for name, value in GOOD.items() if name not in scraper}
+    contact = {"SOURCE_CONTACT": "ops@example.edu"}
+    assert load({**base, **contact, "SOURCE": "asu"}, None, complete=True).sources == ("asu",)
+    assert load({**GOOD, **contact, "SOURCE": "asu, scraper"}, None, complete=True).sources == ("asu", "scraper")
+    assert load(GOOD, None, complete=True).sources == ("scraper",)
+    for given, missing in (
+        ({**base, "SOURCE": "asu"}, {"SOURCE_CONTACT"}),
+        ({**base, **contact, "SOURCE": "asu,scraper"}, scraper),
+        ({**base, "SOURCE": "scraper"}, scraper),
+        ({**base, "SOURCE": "asu", "PORT": "many"}, {"SOURCE_CONTACT", "PORT"}),
+    ):
+        with pytest.raises(SettingsError) as caught:
+            load(given, None, complete=True)
+        assert {problem.name for problem in caught.value.problems} == missing
+    assert load({**base, "SOURCE": "asu"}, None).missing() == ["SOURCE_CONTACT"]
+
+
+@pytest.mark.parametrize("value", ["banner", "asu,asu", "asu,,scraper", ",", "asu scraper", "ASU"])
+def test_a_source_that_nobody_knows_is_refused(value: str) -> None:
+    with pytest.raises(SettingsError, match="SOURCE: must be scraper, asu"):
+        load({**GOOD, "SOURCE": value}, None)
+
+
+@pytest.mark.parametrize(
+    "value", ["Ops <ops@example.edu>", "a@b@c.d", "ops@example.edu\r\nX: y", "ö@example.edu", "a,b@c.d"]
+)
+def test_a_contact_that_cannot_stand_in_a_header_is_refused(value: str) -> None:
+    with pytest.raises(SettingsError, match="SOURCE_CONTACT"):
+        load({**GOOD, "SOURCE_CONTACT": value}, None)
+
+
 BAD = {
     "REDIS_URL": "http://localhost",
     "DATABASE_URL": "mysql://x",
     "SUPABASE_URL": "project.supabase.co",
     "SCRAPER_URL": "https://user:hunter2@scraper.example",
     "DATABASE_TRANSPORT": "carrier-pigeon",
+    "SOURCE": "banner",
+    "ASU_CATALOG_URL": "catalog.example",
+    "LOOKS_PER_MINUTE": "-1",
+    "SOURCE_CONTACT": "nobody",
     "CRON_SECRET": "a,b,c",
     "RESEND_WEBHOOK_SECRET": "hunter2",
     "NOTIFICATION_FROM_EMAIL": "nobody\r\nBcc: x@y.z",

@@ -11,7 +11,7 @@ import select
 import threading
 import time
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 from weakref import WeakKeyDictionary
 
 if TYPE_CHECKING:
@@ -28,6 +28,9 @@ _UNUSED_SECONDS = 30.0
 """After this time a session is asked whether it still stands; on the way something may have forgotten it."""
 
 _UNAVAILABLE_CLASSES = ("08", "53", "57", "58")  # connection, resources, operator, system: SQLSTATE classes
+_READ_ONLY = "25006"
+
+DatabaseTrouble = Literal["no_answer", "read_only", "refused"]
 
 
 class DatabaseError(Exception):
@@ -37,9 +40,18 @@ class DatabaseError(Exception):
         super().__init__(message)
         self.code = code
 
+    @property
+    def kind(self) -> DatabaseTrouble:
+        """What kind of trouble it is, for those who decide what to do about it."""
+        return "read_only" if self.code == _READ_ONLY else "refused"
+
 
 class DatabaseUnavailable(DatabaseError):  # noqa: N818 - it says a state, not a mistake
     """The database could not be reached or did not answer in time. Whether the call took effect is unknown."""
+
+    @property
+    def kind(self) -> DatabaseTrouble:
+        return "no_answer"
 
 
 class Database(Protocol):

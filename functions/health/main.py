@@ -15,8 +15,9 @@ import functions_framework
 from flask import Request, Response
 from pydantic import BaseModel
 
-from shared.health.health import Report, health_of, misconfigured
+from shared.health.health import health_of
 from shared.health.page import page_values
+from shared.health.report import Report, misconfigured
 from shared.settings import SettingsError
 from shared.web.auth import is_operator, is_operator_in_browser
 from shared.web.doors import door, read_query

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import click
 
 from shared.cli.console import Failed, Screen, command, epoch_time, table
-from shared.health.checks import breaker_check, lock_check
+from shared.health.checks_stores import BreakerCheck, LockCheck
 from shared.health.words import span
 from shared.queue.dead_letters import DeadLetter
 from shared.sections.section import Section
@@ -120,7 +120,7 @@ def breaker_status(parts: Wiring, screen: Screen) -> None:
         ("last failure", epoch_time(seen.last_failure, parts)),
         ("in this state since", epoch_time(seen.last_state_change, parts)),
     ]
-    screen.show(breaker_check(seen), table("", "", rows=rows))
+    screen.show(BreakerCheck.of(seen).as_json(), table("", "", rows=rows))
     if seen.state != "CLOSED":
         sys.exit(1)
 
@@ -130,7 +130,7 @@ def breaker_status(parts: Wiring, screen: Screen) -> None:
 def reset(parts: Wiring, screen: Screen) -> None:
     """Close it now. Ten more failures in a row open it again."""
     parts.breaker.reset()
-    screen.show(breaker_check(parts.breaker.status()), "The breaker is closed; parked checks go on.")
+    screen.show(BreakerCheck.of(parts.breaker.status()).as_json(), "The breaker is closed; parked checks go on.")
 
 
 @click.group()
@@ -150,7 +150,7 @@ def lock_status(parts: Wiring, screen: Screen) -> None:
         held = datetime.now(UTC).timestamp() - seen.acquired_at / 1000 if seen.acquired_at else None
         left = span(seen.expires_in_ms / 1000) if seen.expires_in_ms else "a moment"
         said = f"{seen.holder} has held it for {span(held) or 'some time'}; it ends by itself in {left}."
-    screen.show(lock_check(seen, parts.clock()), said)
+    screen.show(LockCheck.of(seen, parts.clock()).as_json(), said)
 
 
 @lock.command()

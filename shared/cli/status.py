@@ -9,10 +9,9 @@ import click
 from rich.text import Text
 
 from shared.cli.console import STYLES, Screen, command, local_time, table
-from shared.health.checks import HEALTHY
+from shared.health.check import HEALTHY
+from shared.health.checks_work import WorkersCheck
 from shared.health.health import health_of
-from shared.health.troubles import troubles
-from shared.health.words import TITLES, describe
 from shared.wiring import Wiring
 
 
@@ -22,20 +21,20 @@ def status(parts: Wiring, screen: Screen) -> None:
     """How it goes; exit code 1 unless all is healthy."""
     report = health_of(parts).full()
     headline = Text.assemble("PickMyClass is ", (report.status, STYLES[report.status]))
-    found = [(Text(f"! {one.what}", style="bold"), Text(f"  {one.remedy}")) for one in troubles(report.checks)]
+    found = [(Text(f"! {one.what}", style="bold"), Text(f"  {one.remedy}")) for one in report.troubles()]
     words = [line for pair in found for line in pair]
     zone = ZoneInfo(parts.settings.cron_timezone)
-    rows = [(TITLES[name], check["status"], describe(name, check, zone)) for name, check in report.checks.items()]
+    rows = [(check.title, check.status, check.described(zone)) for check in report.checks]
     checks = table("check", "status", "", rows=rows)
-    workers = report.checks["workers"]["workers"]
+    workers = report.find(WorkersCheck)
     listed = [
         (
-            one["worker_name"],
-            one["status"] if one["alive"] else "lost",
-            local_time(one["last_heartbeat"], parts),
-            f"{one['current_jobs']} of {one['max_concurrent_jobs']}",
+            one.worker_name,
+            one.status if one.alive else "lost",
+            local_time(one.last_heartbeat, parts),
+            f"{one.current_jobs} of {one.max_concurrent_jobs}",
         )
-        for one in workers
+        for one in (workers.workers if workers else None) or ()
     ]
     tables = [table("consumer", "status", "last beat", "jobs", rows=listed)] if listed else []
     screen.show(report.details(), headline, *words, "", checks, "", *tables)

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from shared.checks.check import BreakerOpenError, CheckError, CheckOrder, CheckReport
 from shared.checks.tick import LockBusyError, LockUnavailableError, TickOrder
 from shared.cli.console import Failed, Screen, command, section_of, table
-from shared.health.checks import workers_check
+from shared.health.checks_work import WorkersCheck, living
 from shared.mail.send import send_own_mail
 from shared.redis import RedisError
 from shared.sections.slots import group_at
@@ -56,8 +56,7 @@ def tick(parts: Wiring, screen: Screen, group: Literal["even", "odd", "all"] | N
 
 def _wait(parts: Wiring, screen: Screen, tick_id: str, timeout: int) -> dict[str, Any]:
     """Until the queue is empty; how this tick's checks went. Looks seldom: each look costs about ten commands."""
-    workers = parts.database.call("pmc_list_workers")
-    if workers_check(workers)["status"] != "healthy":
+    if not WorkersCheck(living(parts.database.call("pmc_list_workers"))).alive():
         raise Failed("The sections are queued, but no consumer is alive to check them: `ops workers list`.")
     began, pause, most = time.monotonic(), _FIRST_LOOK, 1
     columns = (

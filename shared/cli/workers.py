@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from shared.cli.console import Failed, Screen, command, table
-from shared.health.checks import ALIVE_SECONDS
+from shared.health.checks_work import ALIVE_SECONDS
 from shared.health.words import span
 from shared.wiring import Wiring
 

@@ -1,6 +1,6 @@
 """Telling the operator: one mail per trouble and hour at most, and one when it is over.
 
-What is wrong is read off the same checks as the health page (`troubles`). Who was told of what is kept in Postgres,
+What is wrong is read off the same checks as the health page. Who was told of what is kept in Postgres,
 so that several servers do not tell several times and a restart does not forget: a trouble is claimed there, the mail
 is sent under the claim's own idempotency key, and only then is it noted as told. Without `ALERT_EMAIL` or a Resend
 key the words go to the log alone. What stops this very machinery, the dead-man service notices (`heartbeat`).
@@ -14,8 +14,8 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from shared.database import DatabaseError
+from shared.health.check import Trouble
 from shared.health.health import health_of
-from shared.health.troubles import Trouble, troubles
 from shared.mail.resend import Accepted, Outcome
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def raise_alerts(parts: Wiring) -> int:
         log.warning("alerts: the database does not answer")
         return 0
     try:
-        return tell(parts.database, parts.incarnation, troubles(report.checks), _sender(parts))
+        return tell(parts.database, parts.incarnation, report.troubles(), _sender(parts))
     except DatabaseError as error:
         log.warning("alerts: %s", error)
         return 0

@@ -8,10 +8,12 @@ with the work that they do anyway.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from shared.health import checks
-from shared.health.checks import ALIVE_SECONDS, HEALTHY, Check
+from shared.health.checks_stores import BreakerCheck, LockCheck, RedisCheck
+from shared.health.checks_work import ALIVE_SECONDS, QueueCheck, QueueFigures
+from shared.health.faults import NO_ANSWER, Fault
 from shared.lock import LockStatus
 from shared.source.breaker import BreakerStatus
 
@@ -19,7 +21,35 @@ if TYPE_CHECKING:
     from shared.queue import Snapshot
     from shared.wiring import Wiring
 
-FROM_BEATS = ("redis", "circuit_breaker", "cron_lock", "queue")
+
+@dataclass(frozen=True, slots=True)
+class RedisSide:
+    """The four checks that only Redis can tell."""
+
+    redis: RedisCheck
+    breaker: BreakerCheck
+    lock: LockCheck
+    queue: QueueCheck
+
+    def as_json(self) -> dict[str, Any]:
+        """As it travels with a beat."""
+        return {check.name: check.as_json() for check in (self.redis, self.breaker, self.lock, self.queue)}
+
+    @classmethod
+    def from_json(cls, told: Mapping[str, Any]) -> RedisSide | None:
+        """As a beat tells it; None when it tells nothing that can be read."""
+        try:
+            return cls(
+                RedisCheck.from_json(told[RedisCheck.name]),
+                BreakerCheck.from_json(told[BreakerCheck.name]),
+                LockCheck.from_json(told[LockCheck.name]),
+                QueueCheck.from_json(told[QueueCheck.name]),
+            )
+        except (AttributeError, LookupError, TypeError, ValueError):
+            return None
+
+
+NOBODY_KNOWS = RedisSide(RedisCheck(), BreakerCheck("UNKNOWN"), LockCheck(known=False), QueueCheck(None))
 
 
 def beat_figures(parts: Wiring, seen: Snapshot) -> dict[str, Any]:
@@ -31,75 +61,58 @@ def beat_figures(parts: Wiring, seen: Snapshot) -> dict[str, Any]:
     breaker, lock = parts.breaker.last_seen, parts.lock.last_seen
     if not seen.redis_connected:
         breaker, lock = BreakerStatus(state="UNKNOWN"), LockStatus(known=False)
-    queue = checks.queue_check(
+    fault = None if seen.redis_connected else Fault(NO_ANSWER, "a consumer has lost it")
+    queue = QueueFigures(
         waiting=seen.waiting,
         active=len(seen.running) + seen.buffered,
         delayed=seen.delayed,
-        dead=0,
-        oldest_waiting_seconds=None,
         completed=seen.completed,
         failed=seen.failed,
+        dead=0,
     )
-    return {
-        "redis": checks.redis_check(seen.redis_connected, None),
-        "circuit_breaker": checks.breaker_check(breaker),
-        "cron_lock": checks.lock_check(lock, parts.clock()),
-        "queue": queue,
-        "measures": parts.measures.as_json() | {"database_calls": parts.database.calls},
-    }
+    side = RedisSide(
+        RedisCheck(seen.redis_connected, None, fault),
+        BreakerCheck.of(breaker),
+        LockCheck.of(lock, parts.clock()),
+        QueueCheck(queue),
+    )
+    return side.as_json() | {"measures": parts.measures.as_json() | {"database_calls": parts.database.calls}}
 
 
-def checks_from_beats(figures: Mapping[str, Any]) -> dict[str, Check]:
-    """The four checks as the living consumers know them together; without any, nothing is known.
+def side_of_beats(figures: Mapping[str, Any]) -> RedisSide:
+    """What the living consumers know together; without any, nothing is known.
 
     `figures` is the answer of `pmc_read_health`. A section whose last attempt was given up stands for its dead
     letter: both end with its next success.
     """
-    workers = figures["workers"]
-    alive = [
-        worker
-        for worker in sorted(workers, key=lambda worker: float(worker["heartbeat_age_seconds"]))
-        if worker["status"] != "offline"
-        and worker["heartbeat_age_seconds"] <= ALIVE_SECONDS
-        and all(name in worker["figures"] for name in FROM_BEATS)
+    beats = sorted(figures["workers"], key=lambda worker: float(worker["heartbeat_age_seconds"]))
+    read = [
+        RedisSide.from_json(worker["figures"])
+        for worker in beats
+        if worker["status"] != "offline" and worker["heartbeat_age_seconds"] <= ALIVE_SECONDS
     ]
-    if not alive:
-        return nothing_known()
-    told: list[dict[str, Check]] = [worker["figures"] for worker in alive]  # the freshest beat first
-    return {
+    told = [side for side in read if side is not None]  # the freshest beat first
+    if not told:
+        return NOBODY_KNOWS
+    newest = told[0].queue.seen
+    dead = int(figures["freshness"]["failed_sections"])
+    return RedisSide(
         # One consumer that has lost Redis does not work, so that is what the summary says.
-        "redis": max((one["redis"] for one in told), key=lambda check: checks.RANK.get(check["status"], 0)),
+        redis=next((one.redis for one in told if one.redis.fault), told[0].redis),
         # An idle consumer may not have seen the latest change; whoever knows the latest one is right.
-        "circuit_breaker": max(
-            (one["circuit_breaker"] for one in told), key=lambda check: check["last_state_change"] or ""
-        ),
+        breaker=max((one.breaker for one in told), key=lambda check: check.last_state_change or ""),
         # Only the one that ticks knows of its lock.
-        "cron_lock": max((one["cron_lock"] for one in told), key=lambda c: (c["locked"], c["status"] == HEALTHY)),
-        "queue": _queue(told, int(figures["freshness"]["failed_sections"])),
-    }
-
-
-def nothing_known() -> dict[str, Check]:
-    """The four checks when nobody can tell."""
-    return {
-        "redis": {"status": checks.UNKNOWN},
-        "circuit_breaker": checks.breaker_check(BreakerStatus(state="UNKNOWN")),
-        "cron_lock": {"status": checks.UNKNOWN, "type": "redis", "locked": False},
-        "queue": {"status": checks.UNKNOWN, "type": "huey"},
-    }
+        lock=max((one.lock for one in told), key=lambda check: (check.locked, check.known)),
+        queue=QueueCheck(replace(newest, dead=dead, **_ended(told)) if newest else None),
+    )
 
 
 def ended_jobs(workers: Iterable[Mapping[str, Any]]) -> dict[str, int]:
     """How many jobs the living consumers have completed and failed since they started."""
-    figures = (worker["figures"].get("queue", {}) for worker in workers if worker["status"] != "offline")
-    return _counted(figures)
+    living = (RedisSide.from_json(worker["figures"]) for worker in workers if worker["status"] != "offline")
+    return _ended(side for side in living if side is not None)
 
 
-def _queue(told: list[dict[str, Check]], dead: int) -> Check:
-    newest = told[0]["queue"] | _counted(one["queue"] for one in told)
-    return newest | {"dead": dead, "status": checks.DEGRADED if dead else newest["status"]}
-
-
-def _counted(queues: Iterable[Mapping[str, Any]]) -> dict[str, int]:
-    told = list(queues)
-    return {name: sum(int(one.get(name) or 0) for one in told) for name in ("completed", "failed")}
+def _ended(sides: Iterable[RedisSide]) -> dict[str, int]:
+    known = [side.queue.seen for side in sides if side.queue.seen]
+    return {"completed": sum(one.completed for one in known), "failed": sum(one.failed for one in known)}

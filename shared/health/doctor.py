@@ -14,7 +14,7 @@ from typing import Any
 from redis.exceptions import AuthenticationError, ResponseError
 
 from shared.database import DatabaseError
-from shared.health.checks import workers_check
+from shared.health.checks_work import WorkersCheck, living
 from shared.health.doctor_machine import clock, disk, timezone, units
 from shared.health.doctor_services import resend, scraper
 from shared.health.findings import Finding, fine, note, problem
@@ -37,8 +37,8 @@ def examine(parts: Wiring) -> list[Finding]:
     answers = Probes(DEADLINE_SECONDS).ask(questions)
     found: list[Finding] = []
     for name, answer in answers.items():
-        broken = problem(name, answer.error or "", "Look at the message; `./run.sh ops doctor` again when mended.")
-        found += [broken] if answer.failed else answer.value
+        again = "Look at the message; `./run.sh ops doctor` again when mended."
+        found += [problem(name, answer.fault.words, again)] if answer.fault else answer.value
     return found
 
 
@@ -138,11 +138,10 @@ def database(parts: Wiring) -> Iterator[Finding]:
 def consumers(parts: Wiring) -> Iterator[Finding]:
     """At least one is alive."""
     try:
-        check = workers_check(parts.database.call("pmc_list_workers"))
+        check = WorkersCheck(living(parts.database.call("pmc_list_workers")))
     except (DatabaseError, SettingsError):
         return  # said by the database's own examination
-    alive = [one["worker_name"] for one in check["workers"] if one["alive"]]
-    if alive:
+    if alive := [one.worker_name for one in check.alive()]:
         yield fine("consumers", f"alive: {', '.join(alive)}")
     else:
         remedy = "`systemctl start pickmyclass-consumer`, or `./run.sh consumer`"

@@ -8,62 +8,39 @@ health.ready()    database and Redis only
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from datetime import datetime
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from shared.health import checks
-from shared.health.beats import checks_from_beats, ended_jobs, nothing_known
-from shared.health.checks import Check
+from shared.health.beats import NOBODY_KNOWS, ended_jobs, side_of_beats
+from shared.health.check import Check, Unreadable, whole_seconds
+from shared.health.checks_mail import MailCheck
+from shared.health.checks_stores import BreakerCheck, ConfigurationCheck, DatabaseCheck, LockCheck, RedisCheck
+from shared.health.checks_work import (
+    FreshnessCheck,
+    QueueCheck,
+    QueueFigures,
+    SchedulerCheck,
+    WorkersCheck,
+    living,
+)
+from shared.health.faults import fault_of
 from shared.health.probes import Answer, Probes
+from shared.health.report import Report
 from shared.lock import LockStatus
 from shared.schedule import next_tick
-from shared.settings import SettingsError
 from shared.source.breaker import BreakerStatus
 
 if TYPE_CHECKING:
     from shared.wiring import Wiring
 
+log = logging.getLogger(__name__)
+
 SUMMARY_SECONDS = 60.0
 READY_SECONDS = 10.0
-CODES = {checks.HEALTHY: 200, checks.DEGRADED: 503, checks.UNHEALTHY: 500}
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """A health answer. `figures` and `history` are what Postgres said, for the page; None when it said nothing."""
-
-    timestamp: datetime
-    status: str
-    checks: dict[str, Check]
-    response_time_ms: int
-    figures: dict[str, Any] | None = field(default=None, repr=False)
-    history: dict[str, Any] | None = field(default=None, repr=False)
-
-    @property
-    def code(self) -> int:
-        """The HTTP status: healthy 200, degraded 503, unhealthy 500."""
-        return CODES[self.status]
-
-    def details(self) -> dict[str, Any]:
-        """The body for operators."""
-        listed = {name: check["workers"] if name == "workers" else check for name, check in self.checks.items()}
-        return self._body(listed)
-
-    def outline(self) -> dict[str, Any]:
-        """The body for anyone: no figures, no error texts, no names."""
-        return self._body({name: {"status": check["status"]} for name, check in self.checks.items()})
-
-    def _body(self, shown: Mapping[str, Any]) -> dict[str, Any]:
-        return {
-            "timestamp": self.timestamp.isoformat(),
-            "status": self.status,
-            "checks": shown,
-            "response_time_ms": self.response_time_ms,
-        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +63,8 @@ class Health:
         """`timer` (seconds) says how old a kept answer is; the time in the answer is that of `parts.clock`."""
         self.parts, self._timer = parts, timer
         self._probes = Probes()
-        self._keeping = threading.Lock()
+        self._summing = threading.Lock()  # held while a summary is made, so that one is made for all who ask
         self._kept: tuple[float, Report] | None = None
-        self._keeping_ready = threading.Lock()
         self._kept_ready: tuple[float, Readiness] | None = None
 
     def full(self, *, history: bool = False) -> Report:
@@ -104,24 +80,35 @@ class Health:
         if history:
             questions["history"] = lambda: parts.database.call("pmc_read_history", p_now=parts.clock())
         answers = self._probes.ask(questions)
-        figures, drawn = answers["database"].value, answers["history"].value if history else None
-        return self._report(began, answers["database"], self._redis_checks(answers, figures), drawn)
+        asked: dict[type[Check], Callable[[], Check]] = {
+            RedisCheck: lambda: _redis_check(answers["redis"]),
+            BreakerCheck: lambda: BreakerCheck.of(answers["breaker"].value or BreakerStatus(state="UNKNOWN")),
+            LockCheck: lambda: LockCheck.of(answers["lock"].value or LockStatus(known=False), parts.clock()),
+            QueueCheck: lambda: _queue_check(answers["queue"], answers["database"].value),
+        }
+        return self._report(began, answers["database"], asked, answers["history"].value if history else None)
 
     def summary(self) -> Report:
         """What anyone may know, at most a minute old. Costs no Redis command, and one of Postgres a minute."""
-        with self._keeping_ready:
+        with self._summing:
             if self._kept is None or self._timer() - self._kept[0] >= SUMMARY_SECONDS:
                 began = self._timer()
                 database = self._probes.ask({"database": self._read_figures})["database"]
-                beats = nothing_known() if database.failed else checks_from_beats(database.value)
-                self._kept = (self._timer(), self._report(began, database, beats))
+                side = NOBODY_KNOWS if database.fault else side_of_beats(database.value)
+                told: dict[type[Check], Callable[[], Check]] = {
+                    RedisCheck: lambda: side.redis,
+                    BreakerCheck: lambda: side.breaker,
+                    LockCheck: lambda: side.lock,
+                    QueueCheck: lambda: side.queue,
+                }
+                self._kept = (self._timer(), self._report(began, database, told))
             return self._kept[1]
 
     def ready(self) -> Readiness:
         """Ask database and Redis. A good answer is kept for ten seconds, so that anyone may ask often."""
-        with self._keeping_ready:
-            if self._kept_ready and self._timer() - self._kept_ready[0] < READY_SECONDS:
-                return self._kept_ready[1]
+        kept = self._kept_ready
+        if kept and self._timer() - kept[0] < READY_SECONDS:
+            return kept[1]
         parts = self.parts
         answers = self._probes.ask(
             {
@@ -129,71 +116,66 @@ class Health:
                 "redis": lambda: parts.redis.ping(),
             }
         )
-        answer = Readiness(not answers["ready"].failed, not answers["redis"].failed)
-        with self._keeping_ready:
-            self._kept_ready = (self._timer(), answer) if answer.ready else None
+        answer = Readiness(answers["ready"].fault is None, answers["redis"].fault is None)
+        self._kept_ready = (self._timer(), answer) if answer.ready else None
         return answer
 
     def _read_figures(self) -> Any:
         return self.parts.database.call("pmc_read_health", p_now=self.parts.clock())
 
     def _report(
-        self, began: float, database: Answer, from_redis: Mapping[str, Check], history: dict[str, Any] | None = None
+        self,
+        began: float,
+        database: Answer,
+        of_redis: Mapping[type[Check], Callable[[], Check]],
+        history: dict[str, Any] | None = None,
     ) -> Report:
-        settings, figures = self.parts.settings, database.value
-        found = {
-            "database": checks.database_check(database.latency_ms, database.error),
-            **from_redis,
-            "configuration": checks.configuration_check(settings.missing()),
-            "email": checks.email_check(settings.resend_api_key is not None, figures),
-            **self._figure_checks(figures),
+        """The checks in the order in which they are shown, each made on its own."""
+        parts, settings, figures = self.parts, self.parts.settings, database.value
+        schedule, zone, now = settings.cron_schedule, settings.cron_timezone, parts.clock()
+        made: dict[type[Check], Callable[[], Check]] = {
+            DatabaseCheck: lambda: DatabaseCheck(database.latency_ms, database.fault),
+            **{kind: of_redis[kind] for kind in (RedisCheck, BreakerCheck, LockCheck)},
+            ConfigurationCheck: lambda: ConfigurationCheck(tuple(settings.missing())),
+            MailCheck: lambda: MailCheck.of(settings.resend_api_key is not None, figures),
+            QueueCheck: of_redis[QueueCheck],
+            SchedulerCheck: lambda: SchedulerCheck.of(schedule, zone, figures, now, next_tick(schedule, zone, now)),
+            WorkersCheck: lambda: WorkersCheck(living(figures["workers"]) if figures is not None else None),
+            FreshnessCheck: lambda: FreshnessCheck.of(figures),
         }
-        ordered = {name: found[name] for name in checks.EFFECTS}
-        took = round((self._timer() - began) * 1000)
-        return Report(self.parts.clock(), checks.whole(ordered), ordered, took, figures, history)
-
-    def _figure_checks(self, figures: dict[str, Any] | None) -> dict[str, Check]:
-        """The checks that only Postgres can tell; unknown while it does not answer."""
-        settings, now = self.parts.settings, self.parts.clock()
-        schedule, zone = settings.cron_schedule, settings.cron_timezone
-        if figures is None:
-            unknown: Check = {"status": checks.UNKNOWN}
-            scheduler = unknown | {"schedule": schedule, "timezone": zone}
-            return {"scheduler": scheduler, "workers": unknown | {"workers": []}, "freshness": dict(unknown)}
-        due = next_tick(schedule, zone, now)
-        return {
-            "scheduler": checks.scheduler_check(schedule, zone, figures, now, due),
-            "workers": checks.workers_check(figures["workers"]),
-            "freshness": checks.freshness_check(figures),
-        }
-
-    def _redis_checks(self, answers: Mapping[str, Answer], figures: dict[str, Any] | None) -> dict[str, Check]:
-        """The four checks that Redis was asked for now."""
-        redis, counts = answers["redis"], answers["queue"].value
-        ended = ended_jobs(figures["workers"]) if figures else {}
-        queue: Check = {"status": checks.UNKNOWN, "type": "huey", "error": answers["queue"].error}
-        if counts is not None:
-            queue = checks.queue_check(
-                waiting=counts.waiting,
-                active=counts.leased,
-                delayed=counts.delayed,
-                dead=counts.dead,
-                oldest_waiting_seconds=counts.oldest_waiting_seconds,
-                paused_for=counts.paused_for,
-                **ended,
-            )
-        return {
-            "redis": checks.redis_check(not redis.failed, redis.latency_ms, redis.error),
-            "circuit_breaker": checks.breaker_check(answers["breaker"].value or BreakerStatus(state="UNKNOWN")),
-            "cron_lock": checks.lock_check(answers["lock"].value or LockStatus(known=False), self.parts.clock()),
-            "queue": queue,
-        }
+        found = tuple(_stand_alone(made))
+        return Report(now, found, round((self._timer() - began) * 1000), figures, history)
 
 
-def misconfigured(error: SettingsError, now: datetime) -> Report:
-    """The answer of a process whose settings cannot be read at all: nothing else can be asked."""
-    found: Check = {"status": checks.UNHEALTHY, "missing_vars": [problem.name for problem in error.problems]}
-    return Report(now, checks.UNHEALTHY, {"configuration": found}, 0)
+def _stand_alone(made: Mapping[type[Check], Callable[[], Check]]) -> Iterator[Check]:
+    """Each check; in the place of one whose figures cannot be read, that word."""
+    for kind, make in made.items():
+        try:
+            yield make()
+        except (ArithmeticError, LookupError, TypeError, ValueError) as problem:
+            log.error("figures cannot be read", extra={"check": kind.name}, exc_info=problem)
+            yield Unreadable(kind.name, kind.title, fault_of(problem))
+
+
+def _redis_check(answer: Answer) -> RedisCheck:
+    return RedisCheck(answer.fault is None, None if answer.fault else answer.latency_ms, answer.fault)
+
+
+def _queue_check(answer: Answer, figures: Mapping[str, Any] | None) -> QueueCheck:
+    """What Redis counted now, and what the living consumers counted."""
+    counts = answer.value
+    if counts is None:
+        return QueueCheck(None, answer.fault)
+    seen = QueueFigures(
+        waiting=counts.waiting,
+        active=counts.leased,
+        delayed=counts.delayed,
+        dead=counts.dead,
+        oldest_waiting_seconds=whole_seconds(counts.oldest_waiting_seconds),
+        paused_seconds=whole_seconds(counts.paused_for),
+        **(ended_jobs(figures["workers"]) if figures else {"completed": 0, "failed": 0}),
+    )
+    return QueueCheck(seen)
 
 
 _current: Health | None = None

@@ -13,10 +13,11 @@ from zoneinfo import ZoneInfo
 
 from markupsafe import Markup, escape
 
-from shared.health.checks import DEGRADED, HEALTHY, UNHEALTHY
-from shared.health.health import Report
-from shared.health.troubles import Trouble, troubles
-from shared.health.words import TITLES, clock_time, describe, span
+from shared.health.check import DEGRADED, HEALTHY, UNHEALTHY
+from shared.health.checks_mail import MailCheck
+from shared.health.checks_work import FreshnessCheck, QueueCheck, WorkersCheck
+from shared.health.report import Report
+from shared.health.words import brief, clock_time, span
 
 HEADLINES = {
     HEALTHY: "Everything works",
@@ -49,15 +50,14 @@ class Figure:
 
 def page_values(report: Report, zone: ZoneInfo, *, detailed: bool) -> dict[str, Any]:
     """Everything that the template needs. Without `detailed` only what anyone may see."""
-    shown = report.checks if detailed else report.outline()["checks"]
     return {
         "overall": report.status,
         "headline": HEADLINES[report.status],
         "detailed": detailed,
         "time": clock_time(report.timestamp, zone, "%A %d %B %Y, %H:%M:%S"),
         "zone": str(zone),
-        "troubles": [(trouble, in_code(trouble.remedy)) for trouble in _told(shown, detailed)],
-        "checks": [(TITLES[name], check["status"], describe(name, check, zone)) for name, check in shown.items()],
+        "troubles": _troubles(report) if detailed else _troubles_for_anyone(report),
+        "checks": [(check.title, check.status, check.described(zone) if detailed else "") for check in report.checks],
         "figures": _figures(report) if detailed else [],
         "ages": _ages(report.history) if detailed else None,
         "day": _day(report.history, zone) if detailed else None,
@@ -73,30 +73,34 @@ def in_code(words: str) -> Markup:
     return Markup(_CODE.sub(r"<code>\1</code>", str(escape(words))))  # noqa: S704 - escaped on the line itself
 
 
-def _told(shown: dict[str, Any], detailed: bool) -> list[Trouble]:
-    found = troubles(shown)
-    if detailed:
-        return found
-    return [Trouble(one.cause, one.status, one.what, "") for one in found]
+def _troubles(report: Report) -> list[tuple[str, str, Markup]]:
+    """Status, words and remedy of everything that is wrong."""
+    return [(trouble.status, trouble.what, in_code(trouble.remedy)) for trouble in report.troubles()]
+
+
+def _troubles_for_anyone(report: Report) -> list[tuple[str, str, Markup]]:
+    """Without figures, names and remedies, and only what counts."""
+    counting = (trouble for trouble in report.troubles() if trouble.status != HEALTHY)
+    return [(trouble.status, trouble.for_anyone or trouble.what, Markup()) for trouble in counting]
 
 
 def _figures(report: Report) -> list[Figure]:
     """The few numbers that tell most."""
-    fresh, mail, queue = report.checks["freshness"], report.checks["email"], report.checks["queue"]
+    fresh, mail, queue = report.find(FreshnessCheck), report.find(MailCheck), report.find(QueueCheck)
     found = []
-    if "watched_sections" in fresh:
-        checked = f"{fresh['watched_sections'] - fresh['overdue_sections']:,}"
-        found.append(Figure("sections on time", checked, f"of {fresh['watched_sections']:,} watched"))
-        found.append(Figure("oldest check", span(fresh["oldest_check_seconds"]) or "none", "ago"))
+    if fresh and fresh.seen:
+        on_time = f"{fresh.seen.watched_sections - fresh.seen.overdue_sections:,}"
+        found.append(Figure("sections on time", on_time, f"of {fresh.seen.watched_sections:,} watched"))
+        found.append(Figure("oldest check", span(fresh.seen.oldest_check_seconds) or "none", "ago"))
     day = (report.history or {}).get("slots", ())
     if day:
         found.append(Figure("openings seen", f"{sum(slot['openings'] for slot in day):,}", "in the last day"))
         found.append(Figure("emails sent", f"{sum(slot['emails'] for slot in day):,}", "for the last day"))
-    if mail.get("delay_p95_seconds") is not None:
-        median, slow = (_seconds(mail[f"delay_{name}_seconds"]) for name in ("p50", "p95"))
+    if mail and mail.seen and mail.seen.delay_p50_seconds is not None and mail.seen.delay_p95_seconds is not None:
+        median, slow = brief(mail.seen.delay_p50_seconds), brief(mail.seen.delay_p95_seconds)
         found.append(Figure("from seen to sent", median, f"p95 {slow}"))
-    if queue.get("waiting") is not None:
-        found.append(Figure("checks waiting", f"{queue['waiting']:,}", f"{queue['active']:,} running"))
+    if queue and queue.seen and queue.seen.waiting is not None:
+        found.append(Figure("checks waiting", f"{queue.seen.waiting:,}", f"{queue.seen.active:,} running"))
     return found
 
 
@@ -161,7 +165,7 @@ def _ticks(history: dict[str, Any] | None, zone: ZoneInfo) -> list[tuple[str, ..
         took = "not finished"
         if tick["finished_at"]:
             began, ended = (datetime.fromisoformat(tick[name]) for name in ("started_at", "finished_at"))
-            took = _seconds((ended - began).total_seconds())
+            took = brief((ended - began).total_seconds())
         queued = "" if tick["enqueued"] is None else f"{tick['enqueued']:,}"
         slot = str(clock_time(tick["slot"], zone, "%H:%M"))
         rows.append((slot, tick["group"], tick["source"], queued, tick["error"] or took))
@@ -185,16 +189,13 @@ def _mail(report: Report) -> list[tuple[str, str]]:
 
 
 def _workers(report: Report, zone: ZoneInfo) -> list[tuple[str, str, str, str]]:
+    check = report.find(WorkersCheck)
     return [
         (
-            one["worker_name"],
-            one["status"] if one["alive"] else "lost",
-            f"{one['current_jobs']} of {one['max_concurrent_jobs']}",
-            str(clock_time(one["last_heartbeat"], zone)),
+            one.worker_name,
+            one.status if one.alive else "lost",
+            f"{one.current_jobs} of {one.max_concurrent_jobs}",
+            str(clock_time(one.last_heartbeat, zone)),
         )
-        for one in report.checks["workers"]["workers"]
+        for one in (check.workers if check else None) or ()
     ]
-
-
-def _seconds(value: float) -> str:
-    return f"{value * 1000:.0f} ms" if value < 1 else f"{value:.1f} s" if value < 10 else str(span(value))

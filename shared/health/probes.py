@@ -7,7 +7,6 @@ hung for long counts as lost and is asked anew, a few times at most, so that thr
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -15,11 +14,7 @@ from contextvars import copy_context
 from dataclasses import dataclass
 from typing import Any
 
-from shared.database import DatabaseError
-from shared.redis import RedisError
-from shared.settings import SettingsError
-
-log = logging.getLogger(__name__)
+from shared.health.faults import TIMEOUT, Fault, fault_of
 
 DEADLINE_SECONDS = 2.0
 LOST_SECONDS = 20.0
@@ -30,16 +25,11 @@ Question = Callable[[], Any]
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came back: `value`, or `error` in words for an operator (no host, no secret); `latency_ms` either way."""
+    """What came back: `value`, or with a `fault` none to rely on; `latency_ms` either way."""
 
     value: Any = None
-    error: str | None = None
+    fault: Fault | None = None
     latency_ms: int = 0
-
-    @property
-    def failed(self) -> bool:
-        """Whether there is no value to rely on."""
-        return self.error is not None
 
 
 class _Asked:
@@ -53,12 +43,12 @@ class _Asked:
         threading.Thread(target=context.run, args=(self._ask, question), name="probe", daemon=True).start()
 
     def _ask(self, question: Question) -> None:
-        value, error = None, None
+        value, fault = None, None
         try:
             value = question()
         except Exception as problem:
-            error = in_words(problem)
-        self.answer = Answer(value, error, round((time.monotonic() - self.began) * 1000))
+            fault = fault_of(problem)
+        self.answer = Answer(value, fault, round((time.monotonic() - self.began) * 1000))
         self.done.set()
 
 
@@ -79,7 +69,8 @@ class Probes:
         for name, one in asked.items():
             one.done.wait(max(0.0, began + self._deadline - time.monotonic()))
             answers[name] = one.answer or Answer(
-                error=f"no answer within {self._deadline:g} s", latency_ms=round((time.monotonic() - began) * 1000)
+                fault=Fault(TIMEOUT, f"no answer within {self._deadline:g} s"),
+                latency_ms=round((time.monotonic() - began) * 1000),
             )
         return answers
 
@@ -91,15 +82,3 @@ class Probes:
                 running.append(_Asked(question))
             self._asked[name] = running
             return running[-1]
-
-
-def in_words(problem: Exception) -> str:
-    """An error as an operator may read it: what failed, and never with which host, secret or statement."""
-    if isinstance(problem, SettingsError):
-        return "not set: " + ", ".join(one.name for one in problem.problems)
-    if isinstance(problem, DatabaseError):
-        return str(problem)
-    if isinstance(problem, RedisError):
-        return f"Redis does not answer ({type(problem).__name__})"
-    log.error("a probe failed", exc_info=problem)
-    return f"failed ({type(problem).__name__})"

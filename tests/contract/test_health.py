@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import threading
@@ -19,7 +20,7 @@ from shared.health.health import health_of
 from shared.health.probes import Probes
 from shared.queue.jobs import Job
 from shared.sections.section import Section
-from tests.support.ops import Bundle
+from tests.support.ops import SECRET, Bundle
 from tests.support.world import SECTION
 from workshop.parts.postgres import EmbeddedPostgres
 
@@ -385,3 +386,68 @@ def test_something_degraded_does_not_soften_something_unhealthy(well: Bundle) ->
     well.bury(SECTION.key)
     well.beat(age=500)
     assert well.health()["status"] == "unhealthy"
+
+
+# ---- what is wrong is never said under a heading that says that all is well
+
+
+def test_mail_held_by_hand_is_not_healthy(well: Bundle) -> None:
+    well.world.postgres.execute("update pickmyclass.mail_hold set held = true, held_reason = 'a bad template'")
+    body = well.health()
+    assert (body["status"], body["checks"]["email"]["status"]) == ("degraded", "degraded")
+
+
+def test_mail_that_resend_parks_is_not_healthy_until_the_time_is_over(well: Bundle) -> None:
+    park = "update pickmyclass.mail_hold set park_reason = 'quota', parked_until = now() + %s * interval '1 hour'"
+    well.world.postgres.execute(park, [1])
+    assert well.ask().status_code == 503
+    well.world.postgres.execute(park, [-1])
+    assert well.ask().status_code == 200
+
+
+@pytest.mark.parametrize("status", ["paused", "draining"])
+def test_consumers_of_which_none_takes_jobs_are_not_healthy(well: Bundle, status: str) -> None:
+    well.parts.database.call("pmc_set_worker_status", p_worker_id="one:1:abc", p_status=status)
+    answer = well.ask()
+    assert (answer.status_code, answer.get_json()["status"]) == (503, "degraded")
+    well.beat("two", status="active")
+    assert well.health()["status"] == "healthy"
+
+
+def test_a_time_that_no_date_can_hold_spoils_neither_the_answer_nor_the_page(well: Bundle) -> None:
+    with well.redis.connect() as client:
+        far = {
+            "state": "OPEN",
+            "failureCount": 10,
+            "successCount": 0,
+            "lastFailureTime": 10**17,
+            "lastStateChange": 10**18,
+        }
+        client.set("pickmyclass:circuit:scraper", json.dumps(far))
+        client.set("pickmyclass:lock:cron", "box", px=60000)
+        client.set("pickmyclass:lock:cron:meta", json.dumps({"lockHolder": "box", "lockAcquiredAt": 10**18}))
+    answer = well.ask()
+    checks = answer.get_json()["checks"]
+    assert answer.status_code == 503
+    assert (checks["circuit_breaker"]["state"], checks["circuit_breaker"]["last_state_change"]) == ("OPEN", None)
+    assert (checks["cron_lock"]["locked"], checks["cron_lock"]["lock_acquired_at"]) == (True, None)
+    assert well.ask(Accept="text/html").status_code == 503
+
+
+def test_a_check_whose_figures_make_no_sense_is_lost_alone(well: Bundle) -> None:
+    well.world.postgres.execute("update pickmyclass.ticks set slot = 'infinity'")
+    for secret in (SECRET, None):
+        answer = well.ask(secret=secret)
+        assert (answer.status_code, answer.get_json()["status"]) == (503, "degraded")
+        assert answer.get_json()["checks"]["scheduler"]["status"] == "unknown"
+    assert well.health()["checks"]["scheduler"]["code"] == "broken"
+    assert well.health()["checks"]["freshness"]["status"] == "healthy"
+
+
+def test_a_beat_that_makes_no_sense_counts_for_nothing(well: Bundle) -> None:
+    well.world.postgres.execute(
+        """update pickmyclass.workers set figures = figures || '{"queue": {"failed": "many"}}'"""
+    )
+    body = well.health()
+    assert (body["status"], body["checks"]["queue"]["failed"]) == ("healthy", 0)
+    assert well.health(secret=None)["checks"]["redis"] == {"status": "unknown"}

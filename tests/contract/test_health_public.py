@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import timedelta
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from shared import wiring
 from shared.health.beats import beat_figures
 from shared.health.health import health_of
+from shared.health.probes import Probes
 from shared.queue import Snapshot
 from tests.support.ops import IDLE, SECRET, Bundle
 from tests.support.world import SECTION
@@ -139,6 +141,36 @@ def test_ready_asked_often_asks_redis_rarely(bundle: Bundle) -> None:
     for _ in range(5):
         bundle.ask("probe=ready", secret=None)
     assert bundle.commands() - before == bundle.counting()
+
+
+def test_the_ready_probe_does_not_wait_for_a_slow_summary(bundle: Bundle) -> None:
+    asked, free = threading.Event(), threading.Event()
+    real = bundle.parts.database
+
+    class SlowFigures:
+        calls = 0
+
+        def call(self, function: str, **arguments: Any) -> Any:
+            if function == "pmc_read_health":
+                asked.set()
+                free.wait(30)
+            return real.call(function, **arguments)
+
+        def close(self) -> None:
+            """Nothing to close."""
+
+    bundle.parts.__dict__["database"] = SlowFigures()
+    health_of(bundle.parts)._probes = Probes(deadline=30)
+    summary = threading.Thread(target=bundle.ask, kwargs={"secret": None})
+    summary.start()
+    try:
+        assert asked.wait(10)
+        assert bundle.ask("probe=ready", secret=None).status_code == 200
+        assert summary.is_alive()  # and still waits for its figures
+    finally:
+        free.set()
+        summary.join(10)
+        bundle.parts.__dict__["database"] = real
 
 
 def test_an_unknown_probe_is_refused(bundle: Bundle) -> None:

@@ -12,8 +12,8 @@ import pytest
 from shared.database import Database
 from shared.health.alerts import raise_alerts, tell
 from shared.health.beats import beat_figures
+from shared.health.check import Trouble
 from shared.health.health import health_of
-from shared.health.troubles import Trouble
 from shared.queue import Snapshot
 from shared.source.permit import Permit
 from tests.support.stage import EVEN, Stage

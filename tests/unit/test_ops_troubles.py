@@ -4,32 +4,109 @@ from __future__ import annotations
 
 import re
 import threading
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from shared.database import DatabaseError
-from shared.health import checks, probes, troubles
-from shared.health.beats import checks_from_beats
-from shared.health.checks import Check
+from shared.database import DatabaseError, DatabaseUnavailable
+from shared.health import probes
+from shared.health.beats import side_of_beats
+from shared.health.check import Check, Trouble, Unreadable
+from shared.health.checks_mail import MailCheck, MailFigures
+from shared.health.checks_stores import BreakerCheck, ConfigurationCheck, DatabaseCheck, LockCheck, RedisCheck
+from shared.health.checks_work import (
+    FreshnessCheck,
+    FreshnessFigures,
+    QueueCheck,
+    QueueFigures,
+    SchedulerCheck,
+    Worker,
+    WorkersCheck,
+)
+from shared.health.faults import Fault
 from shared.health.page import in_code
 from shared.health.probes import Probes
-from shared.health.troubles import Trouble
-from shared.health.words import describe, span
+from shared.health.report import Report
+from shared.health.words import span
+from shared.lock import LockStatus
 from shared.redis import RedisError
 from shared.settings import ROOT, Problem, SettingsError
 from shared.source.breaker import BreakerStatus
 
-WELL: dict[str, Check] = {name: {"status": "healthy"} for name in checks.EFFECTS}
-CAUSES = sorted(set(re.findall(r'Trouble\(\s*"([a-z ]+)"', (ROOT / "shared/health/troubles.py").read_text())))
+NOW = datetime(2026, 3, 2, 17, 5, tzinfo=UTC)
+ARIZONA = ZoneInfo("America/Phoenix")
+AWAY = Fault("no_answer", "it is away")
+MAIL = MailFigures(0, None, 0, 0, 0, None, None, False, None, None, None)
+QUEUE = QueueFigures(0, 0, 0, 7, 1, 0)
+FRESH = FreshnessFigures(40, 0, 60, None, 0, 0, False, [])
+TICKING = SchedulerCheck("0,30 * * * *", "America/Phoenix", known=True)
+BOX = Worker("box:1", "box", "box", "active", True, "2026-03-02T17:00:00+00:00", 1, 4)
+
+WELL: tuple[Check, ...] = (
+    DatabaseCheck(3),
+    RedisCheck(True, 1),
+    BreakerCheck("CLOSED"),
+    LockCheck(known=True),
+    ConfigurationCheck(),
+    MailCheck(True, MAIL),
+    QueueCheck(QUEUE),
+    TICKING,
+    WorkersCheck((BOX,)),
+    FreshnessCheck(FRESH),
+)
+UNWELL: tuple[tuple[Check, str], ...] = (
+    (DatabaseCheck(3, AWAY), "unhealthy"),
+    (RedisCheck(False, None, AWAY), "unhealthy"),
+    (BreakerCheck("OPEN"), "degraded"),
+    (BreakerCheck("UNKNOWN"), "degraded"),
+    (BreakerCheck("HALF_OPEN"), "healthy"),
+    (LockCheck(known=False), "degraded"),
+    (ConfigurationCheck(("REDIS_URL",)), "unhealthy"),
+    (MailCheck(True, replace(MAIL, oldest_pending_seconds=901)), "degraded"),
+    (MailCheck(True, replace(MAIL, dead=1)), "degraded"),
+    (MailCheck(True, replace(MAIL, held=True)), "degraded"),
+    (MailCheck(True, replace(MAIL, held_by_guard=3)), "degraded"),
+    (MailCheck(True, replace(MAIL, parked_until="2026-03-02T18:00:00+00:00")), "degraded"),
+    (QueueCheck(replace(QUEUE, dead=1)), "degraded"),
+    (QueueCheck(replace(QUEUE, oldest_waiting_seconds=1801)), "degraded"),
+    (replace(TICKING, is_late=True), "degraded"),
+    (WorkersCheck(()), "unhealthy"),
+    (WorkersCheck((BOX, replace(BOX, alive=False))), "healthy"),
+    (WorkersCheck((replace(BOX, status="paused"), replace(BOX, status="draining"))), "degraded"),
+    (FreshnessCheck(replace(FRESH, overdue_sections=1)), "degraded"),
+    (FreshnessCheck(replace(FRESH, source_looks_broken=True)), "degraded"),
+    (Unreadable("queue", "Queue", AWAY), "degraded"),
+)
+KNOW_NOTHING: tuple[Check, ...] = (
+    RedisCheck(),
+    MailCheck(True, None),
+    MailCheck(False, MAIL),
+    QueueCheck(None),
+    SchedulerCheck("off", "UTC"),
+    WorkersCheck(None),
+    FreshnessCheck(None),
+)
+ROOM = "".join(file.read_text() for file in sorted((ROOT / "shared/health").glob("check*.py")))
+CAUSES = sorted(set(re.findall(r'Trouble\(\s*"([a-z ]+)"', ROOM)))
 
 
-def of(**changed: Check) -> list[Trouble]:
-    return troubles.troubles(WELL | changed)
+def report(*changed: Check) -> Report:
+    """All is well, but for what has changed."""
+    names = {check.name: check for check in changed}
+    return Report(NOW, tuple(names.get(check.name, check) for check in WELL), 5)
+
+
+def of(*changed: Check) -> list[Trouble]:
+    return report(*changed).troubles()
 
 
 def test_when_all_is_well_nothing_is_said() -> None:
-    assert of() == []
+    assert (of(), report().status, report().code) == ([], "healthy", 200)
 
 
 def test_every_trouble_is_in_the_runbook() -> None:
@@ -38,40 +115,74 @@ def test_every_trouble_is_in_the_runbook() -> None:
     assert len(CAUSES) >= 15
 
 
-@pytest.mark.parametrize("name", list(checks.EFFECTS))
-def test_each_check_that_matters_has_words_also_without_figures(name: str) -> None:
-    worst = next(iter(checks.EFFECTS[name]))
-    (found,) = of(**{name: {"status": worst}})
-    assert found.remedy
+@pytest.mark.parametrize(("check", "whole"), UNWELL, ids=lambda value: value if isinstance(value, str) else value.name)
+def test_what_is_wrong_has_words_and_a_remedy_and_the_verdict_is_as_bad(check: Check, whole: str) -> None:
+    assert (report(check).status, check.verdict) == (whole, whole)
+    (found,) = of(check)
+    assert found.status == whole
     assert found.what
+    assert found.remedy
+
+
+@pytest.mark.parametrize("check", [check for check, _ in UNWELL], ids=lambda check: str(check.name))
+def test_anyone_gets_the_status_alone_and_operators_the_same_status_first(check: Check) -> None:
+    shown = report(check)
+    assert shown.outline()["checks"][check.name] == {"status": check.status}
+    told = shown.details()["checks"][check.name]
+    assert check.name == "workers" or next(iter(told.items())) == ("status", check.status)
+
+
+@pytest.mark.parametrize("check", [check for check, _ in UNWELL], ids=lambda check: str(check.name))
+def test_what_anyone_reads_of_a_trouble_has_no_figure_and_no_reason(check: Check) -> None:
+    for trouble in check.troubles():
+        said = trouble.for_anyone or trouble.what
+        assert trouble.status == "healthy" or not re.search(r"\d|away|REDIS_URL|box", said)
+
+
+@pytest.mark.parametrize("check", KNOW_NOTHING, ids=lambda check: str(check.name))
+def test_of_what_is_not_known_nothing_is_said_to_be_wrong(check: Check) -> None:
+    assert list(check.troubles()) == []
+    assert check.status in ("unknown", "not_configured")
 
 
 def test_the_worst_is_said_first() -> None:
-    found = of(email={"status": "degraded"}, database={"status": "unhealthy"})
+    found = of(MailCheck(True, replace(MAIL, oldest_pending_seconds=901)), DatabaseCheck(3, AWAY))
     assert [one.cause for one in found] == ["database", "mail stuck"]
 
 
 def test_a_breaker_that_nobody_can_read_is_not_blamed_when_redis_is_away() -> None:
-    found = of(redis={"status": "unhealthy"}, circuit_breaker=checks.breaker_check(BreakerStatus(state="UNKNOWN")))
-    assert [one.cause for one in found] == ["redis"]
+    found = of(RedisCheck(False, None, AWAY), BreakerCheck("UNKNOWN"), LockCheck(known=False))
+    assert [(one.cause, one.status) for one in found] == [("redis", "unhealthy")]
+
+
+def test_redis_is_not_blamed_when_nobody_lives_who_could_tell_of_it() -> None:
+    found = of(RedisCheck(), BreakerCheck("UNKNOWN"), LockCheck(known=False), QueueCheck(None), WorkersCheck(()))
+    assert [one.cause for one in found] == ["workers"]
 
 
 def test_mail_without_a_key_is_no_trouble() -> None:
-    assert of(email={"status": "not_configured", "configured": False, "pending": 9, "dead": 0}) == []
+    assert of(MailCheck(False, replace(MAIL, pending=9, oldest_pending_seconds=9999))) == []
 
 
-def test_the_whole_only_escalates() -> None:
-    assert checks.whole(WELL) == "healthy"
-    assert checks.whole(WELL | {"email": {"status": "degraded"}}) == "degraded"
-    both = {"database": {"status": "unhealthy"}, "freshness": {"status": "degraded"}}
-    assert checks.whole(WELL | both) == "unhealthy"
-    assert checks.whole(dict(reversed((WELL | both).items()))) == "unhealthy"
-    assert checks.whole(WELL | {"cron_lock": {"status": "unknown"}}) == "degraded"
+@given(st.permutations(list(range(len(UNWELL)))), st.integers(0, len(UNWELL)))
+def test_the_whole_only_escalates(order: list[int], some: int) -> None:
+    chosen = [UNWELL[place] for place in order[:some]]
+    ranks = ["healthy", "degraded", "unhealthy"]
+    whole = Report(NOW, tuple(check for check, _ in chosen), 0).status
+    assert whole == max((expected for _, expected in chosen), key=ranks.index, default="healthy")
 
 
 def test_without_living_consumers_nothing_is_known_of_redis() -> None:
     figures = {"workers": [], "freshness": {"failed_sections": 0}}
-    assert checks_from_beats(figures)["redis"] == {"status": "unknown"}
+    assert side_of_beats(figures).redis.status == "unknown"
+
+
+@pytest.mark.parametrize("time", [10**18, -(10**18), 1e300, float("nan"), float("inf"), "soon", [1]])
+def test_a_time_that_no_date_can_hold_is_not_shown_and_spoils_nothing(time: Any) -> None:
+    breaker = BreakerCheck.of(BreakerStatus("OPEN", 10, 0, time, time))
+    lock = LockCheck.of(LockStatus(True, "box", time, 5000), NOW)
+    assert (breaker.last_failure, breaker.last_state_change, breaker.status) == (None, None, "unhealthy")
+    assert (lock.time_held_ms, lock.lock_acquired_at, lock.locked) == (None, None, True)
 
 
 @pytest.mark.parametrize(
@@ -80,11 +191,6 @@ def test_without_living_consumers_nothing_is_known_of_redis() -> None:
 )
 def test_a_span_is_said_in_the_largest_unit_that_says_enough(seconds: float | None, words: str | None) -> None:
     assert span(seconds) == words
-
-
-@pytest.mark.parametrize("name", list(checks.EFFECTS))
-def test_a_check_of_which_only_the_status_is_known_is_described_by_nothing(name: str) -> None:
-    assert describe(name, {"status": "healthy"}, ZoneInfo("UTC")) == ""
 
 
 def test_remedies_are_escaped_and_their_commands_set_as_code() -> None:
@@ -104,7 +210,7 @@ def test_a_question_that_hangs_is_not_asked_again_beside_itself() -> None:
     patient = Probes(deadline=0.05)
     for _ in range(5):
         assert patient.ask({"one": hang, "two": lambda: 7})["two"].value == 7
-        assert patient.ask({"one": hang})["one"].error == "no answer within 0.05 s"
+        assert patient.ask({"one": hang})["one"].fault == Fault("timeout", "no answer within 0.05 s")
     assert len(asked) == 1
     free.set()
 
@@ -125,16 +231,20 @@ def test_a_question_that_has_hung_for_long_is_asked_anew_a_few_times_at_most(mon
 
 
 @pytest.mark.parametrize(
-    ("error", "words"),
+    ("error", "code", "words"),
     [
-        (SettingsError([Problem("REDIS_URL", "set it")]), "not set: REDIS_URL"),
-        (DatabaseError("pmc_x: the database is not available"), "pmc_x: the database is not available"),
-        (RedisError("Error 111 connecting to 10.0.0.7:6379"), "Redis does not answer (RedisError)"),
-        (RuntimeError("token=abc"), "failed (RuntimeError)"),
+        (SettingsError([Problem("REDIS_URL", "set it")]), "not_set", "not set: REDIS_URL"),
+        (DatabaseUnavailable("pmc_x: no connection"), "no_answer", "pmc_x: no connection"),
+        (DatabaseError("pmc_x: read-only", "25006"), "read_only", "pmc_x: read-only"),
+        (DatabaseError("pmc_x: failed", "22003"), "refused", "pmc_x: failed"),
+        (RedisError("Error 111 connecting to 10.0.0.7:6379"), "no_answer", "Redis does not answer (RedisError)"),
+        (RuntimeError("token=abc"), "broken", "failed (RuntimeError)"),
     ],
 )
-def test_errors_name_what_failed_and_neither_host_nor_secret(error: Exception, words: str) -> None:
+def test_errors_have_a_code_and_words_that_name_neither_host_nor_secret(
+    error: Exception, code: str, words: str
+) -> None:
     def fail() -> None:
         raise error
 
-    assert Probes().ask({"x": fail})["x"].error == words
+    assert Probes().ask({"x": fail})["x"].fault == Fault(code, words)

@@ -1,0 +1,79 @@
+"""A health answer: the checks, the verdict over all of them, and the shapes in which it leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, TypeVar
+
+from shared.health.check import DEGRADED, HEALTHY, UNHEALTHY, UNKNOWN, Check, Trouble, worst
+from shared.health.checks_stores import ConfigurationCheck, RedisCheck
+from shared.settings import SettingsError
+
+CODES = {HEALTHY: 200, DEGRADED: 503, UNHEALTHY: 500}
+
+Kind = TypeVar("Kind", bound=Check)
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A health answer. `figures` and `history` are what Postgres said, for the page; None when it said nothing."""
+
+    timestamp: datetime
+    checks: tuple[Check, ...]
+    response_time_ms: int
+    figures: dict[str, Any] | None = field(default=None, repr=False)
+    history: dict[str, Any] | None = field(default=None, repr=False)
+
+    @property
+    def status(self) -> str:
+        """The verdict: the worst of everything that is wrong. It only escalates, whatever the order (O17)."""
+        return worst(trouble.status for trouble in self.troubles())
+
+    @property
+    def code(self) -> int:
+        """The HTTP status: healthy 200, degraded 503, unhealthy 500."""
+        return CODES[self.status]
+
+    def troubles(self) -> list[Trouble]:
+        """Everything that is wrong, the worst first; of one cause its worst.
+
+        Where nobody lives who could tell of Redis, that is what is wrong, and not Redis.
+        """
+        redis = self.find(RedisCheck)
+        nobody_asked = redis is not None and redis.status == UNKNOWN
+        found: dict[str, Trouble] = {}
+        for trouble in sorted((one for check in self.checks for one in check.troubles()), key=_severity):
+            if not (nobody_asked and trouble.cause == "redis"):
+                found.setdefault(trouble.cause, trouble)
+        return list(found.values())
+
+    def find(self, kind: type[Kind]) -> Kind | None:
+        """The check of this kind, if its figures could be read."""
+        return next((check for check in self.checks if isinstance(check, kind)), None)
+
+    def details(self) -> dict[str, Any]:
+        """The body for operators."""
+        return self._body({check.name: check.as_json() for check in self.checks})
+
+    def outline(self) -> dict[str, Any]:
+        """The body for anyone: no figures, no error texts, no names."""
+        return self._body({check.name: {"status": check.status} for check in self.checks})
+
+    def _body(self, shown: Mapping[str, Any]) -> dict[str, Any]:
+        return {
+            "timestamp": self.timestamp.isoformat(),
+            "status": self.status,
+            "checks": shown,
+            "response_time_ms": self.response_time_ms,
+        }
+
+
+def misconfigured(error: SettingsError, now: datetime) -> Report:
+    """The answer of a process whose settings cannot be read at all: nothing else can be asked."""
+    return Report(now, (ConfigurationCheck(tuple(problem.name for problem in error.problems)),), 0)
+
+
+def _severity(trouble: Trouble) -> int:
+    return (UNHEALTHY, DEGRADED, HEALTHY).index(trouble.status)

@@ -14,12 +14,17 @@ from redis.exceptions import NoScriptError
 
 _SHARED = Path(__file__).parent
 
-__all__ = ["Doorbell", "Redis", "RedisError", "Script", "connect_redis", "wall_clock"]
+__all__ = ["Doorbell", "Redis", "RedisError", "Script", "connect_redis", "is_wrong_type", "wall_clock"]
 
 
 def wall_clock() -> int:
     """Epoch milliseconds; what waits between processes is measured by it, also while a replay owns the slots."""
     return time.time_ns() // 1_000_000
+
+
+def is_wrong_type(error: RedisError) -> bool:
+    """Whether a key was of another type than the command is for; what the scripts do then is in `lua/queue_rules.lua`."""
+    return str(error).startswith("WRONGTYPE")
 
 
 def connect_redis(url: str, *, timeout: float = 5.0, pool_size: int = 8) -> Redis:

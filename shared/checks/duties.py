@@ -30,7 +30,7 @@ class TakesOver(Protocol):
 
     def take_over(self, worker: str) -> tuple[int, int, int] | None: ...
 
-    def known_consumers(self) -> set[str]: ...
+    def find_lost(self) -> set[str]: ...
 
 
 class Hears(Protocol):
@@ -132,8 +132,8 @@ class Duties:
     def rescue(self) -> None:
         """Queue again what the latest slots left without an ended attempt.
 
-        What is still queued so late may be in the hands of a consumer that the registry has forgotten, or calls
-        offline although it lived on for a moment; then nobody's beat would ever give those jobs back.
+        What is still queued so late may be in nobody's hands, or in those of a consumer that the registry has
+        forgotten, or calls offline although it lived on for a moment; then nobody's beat would ever give it back.
         """
         try:
             if self.ticker.rescue().already_queued:
@@ -180,9 +180,10 @@ class Duties:
 
     def _replace_strays(self) -> None:
         """Take over from every consumer that the queue knows and the registry does not count among the living."""
+        known = self.queue.find_lost()
         workers = self.database.call("pmc_list_workers")
         living = {row["worker_id"] for row in workers if row["status"] != "offline"}
-        for stray in sorted(self.queue.known_consumers() - living - {self.worker.incarnation}):
+        for stray in sorted(known - living - {self.worker.incarnation}):
             self._replace(stray)
 
     def _replace(self, dead: str) -> None:

@@ -103,6 +103,7 @@ class LeasedHuey(Huey):  # type: ignore[misc]  # huey has no types
         )
         self._registry = _NamedRegistry()
         self.controls: list[Control] = []
+        self.found_lost = 0
         self.before_push: Callable[[set[str]], None] = lambda _: None
         self.dead_letters = DeadLetters(self.storage)
         self.breaker = Breaker(self.storage.client, prefix, self.storage.doorbell, self.durations)
@@ -201,6 +202,16 @@ class LeasedHuey(Huey):  # type: ignore[misc]  # huey has no types
     def known_consumers(self) -> set[str]:
         """Consumers that hold jobs or died; those that the database does not know are dead too."""
         return self.storage.known_consumers()
+
+    def find_lost(self) -> set[str]:
+        """Put jobs back that the queue knows and nobody has; returns what `known_consumers` does. Raises `RedisError`."""
+        found, workers = self.storage.find_lost()
+        if found:
+            self.found_lost += found
+            _log.error(
+                "queue: jobs were in nobody's hands and are put back; this is a fault of ours", extra={"jobs": found}
+            )
+        return workers
 
     def control(
         self, *, every: float, name: str | None = None, stops_last: bool = False

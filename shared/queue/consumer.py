@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from shared.queue import LeasedHuey
 
 _log = logging.getLogger(__name__)
+_AFTER_A_FAULT = 1.0  # seconds until a thread goes on after an error that nobody foresaw
 _HEALTH_CHECK = 1.0  # seconds; also the longest that a signal which just missed the wait goes unnoticed
 
 
@@ -47,8 +48,12 @@ class _FetcherThread(BaseProcess):  # type: ignore[misc]  # huey has no types
     def loop(self, now: Any = None) -> None:  # noqa: ARG002 (Huey's signature)
         if self.consumer.fetcher.stopping:
             self.stop_flag.wait()
-        else:
+            return
+        try:
             self.consumer.fetcher.fetch()
+        except Exception:
+            _log.exception("fetcher failed")
+            self.stop_flag.wait(_AFTER_A_FAULT)
 
 
 class LeasedConsumer(Consumer):  # type: ignore[misc]  # huey has no types
@@ -104,6 +109,7 @@ class LeasedConsumer(Consumer):  # type: ignore[misc]  # huey has no types
         with self.fetcher.lock:
             held = self.fetcher.holdings
             buffered, delayed, waiting = len(held.ready), held.delayed, self.fetcher.intake.left
+            stalled_for = self.fetcher.stalled_for
         return Snapshot(
             running={key: now - since for key, since in running.values()},
             buffered=buffered,
@@ -115,6 +121,8 @@ class LeasedConsumer(Consumer):  # type: ignore[misc]  # huey has no types
             threads_alive=self.scheduler.is_alive() and all(thread.is_alive() for thread in self._threads.values()),
             redis_connected=self.fetcher.lease.connected,
             stopping=self.fetcher.stopping,
+            stalled_for=stalled_for,
+            found_lost=self.huey.found_lost,
         )
 
     def pause(self) -> None:
@@ -182,7 +190,7 @@ class LeasedConsumer(Consumer):  # type: ignore[misc]  # huey has no types
                 self.fetcher.keep()
             except Exception:
                 _log.exception("keeper failed")
-                time.sleep(1.0)
+                time.sleep(_AFTER_A_FAULT)
 
     def _create_worker(self) -> Worker:
         worker = super()._create_worker()

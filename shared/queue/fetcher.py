@@ -19,6 +19,8 @@ from shared.queue.storage import QueueStorage
 from shared.redis import RedisError, wall_clock
 from shared.source.breaker import Breaker, BreakerStatus
 
+_SHORTEST_HOLD = 0.05  # seconds: whatever closes the gate, it is not asked again faster
+
 
 class Fetcher:
     """Takes jobs for `workers` threads of the consumer `worker_id` and gives account of them."""
@@ -29,6 +31,7 @@ class Fetcher:
         self.lease = Lease(storage, worker_id)
         self.lock = threading.Lock()
         self.stopping = self.finished = False
+        self.moved_at = time.monotonic()
         self._storage = storage
         self._breaker = breaker
         self._startable = threading.Condition(self.lock)  # workers wait for jobs
@@ -47,6 +50,7 @@ class Fetcher:
                     return None
                 if self.holdings.ready[0].entry in self.holdings.marked:
                     job = self.holdings.start()
+                    self.moved_at = time.monotonic()
                     if self._wants_jobs():
                         self._wanted.notify()
                     break
@@ -54,11 +58,18 @@ class Fetcher:
         job.permit = job.permit or self._breaker.permit_now()
         return job
 
+    @property
+    def stalled_for(self) -> float:
+        """Seconds in which jobs were held that could run, and none was started. Call it under the lock."""
+        held = self.holdings
+        stands_still = held.ready and not held.running and self.lease.connected and not self.stopping
+        return time.monotonic() - self.moved_at if stands_still else 0.0
+
     def settle(self, change: Callable[[Holdings], None], *, hold_for: float = 0.0) -> None:
         """A job has ended, as `change` tells the holdings. `hold_for` seconds nothing is started or taken."""
         with self.lock:
             change(self.holdings)
-            self.holdings.ended_at = time.monotonic()
+            self.holdings.ended_at = self.moved_at = time.monotonic()
             if hold_for:
                 self._close_gate(hold_for)
             if self._wants_jobs():
@@ -157,15 +168,15 @@ class Fetcher:
         return must_ask or self.holdings.should_flush(time.monotonic(), take_is_near=take_is_near)
 
     def _mark_more(self) -> None:
-        """Have Redis know which jobs may be running soon, beside those it knows. One command."""
+        """Have Redis know which jobs may be running soon, beside those it knows. One command, if it is sure of us."""
         with self.lease.turn:
             with self.lock:
                 held = self.holdings
                 if self.finished or not held.ready or held.ready[0].entry in held.marked:
                     return
                 marked = held.with_more_marked(held.stride)
-                text = held.text(marked)
-            known = self.lease.mark(text)
+                more = marked - held.marked
+            known = self.lease.mark(more)
             with self.lock:
                 if known:
                     held.mark(marked)
@@ -195,13 +206,18 @@ class Fetcher:
                     held.put_back(settled)
                     self._chores.notify()
                     return
-                held.mark(marked)
-                self.lease.rehouse(held.disown(taken.lost, settled))
-                if not was_connected:
-                    self.intake.left = None  # a ring may have been lost meanwhile
-                    self._wake()
-                if wish.jobs:
-                    self._accept(taken)
+                try:
+                    held.mark(marked)
+                    self.lease.rehouse(held.disown(taken.lost, settled))
+                    if not was_connected:
+                        self.intake.left = None  # a ring may have been lost meanwhile
+                        self.moved_at = time.monotonic()
+                        self._wake()
+                    if wish.jobs:
+                        self._accept(taken)
+                except Exception:
+                    self.lease.lose()  # whatever it was: what Redis counts as ours has to be compared
+                    raise
                 self._wanted.notify()
 
     def _accept(self, taken: Taken) -> None:
@@ -215,9 +231,13 @@ class Fetcher:
             self._close_gate(taken.wait)
         elif self.intake.open():
             self._wake()
+        if not self.holdings.ready:
+            self.moved_at = time.monotonic()
         self.holdings.accept(taken.deliveries, taken.marked, wall_clock())
         if self.stopping or self.intake.is_paused:
             self.holdings.give_back_all()
+        elif not self.intake.is_open:
+            self.holdings.give_back_ready()  # behind a closed gate nothing is held: it would keep us from asking
         self._startable.notify(len(taken.deliveries))
         self._chores.notify()
 
@@ -240,7 +260,7 @@ class Fetcher:
         return self.lease.connected and self.intake.wants_jobs(self.holdings)
 
     def _close_gate(self, seconds: float) -> None:
-        self.intake.close(time.monotonic() + seconds)
+        self.intake.close(time.monotonic() + max(seconds, _SHORTEST_HOLD))
         self.holdings.give_back_ready()
         self._wake()
 

@@ -3,8 +3,8 @@
 Pure bookkeeping without clock, threads or Redis; `fetcher.py` locks it and talks to Redis about it.
 
 Redis stores the holdings of a consumer as one text with a line "T key id" per job: R may be running, B is buffered,
-Z waits for its retry, F has finished. A job may start only when the stored text marks it R, so that the survivors
-of a crash know which jobs to run alone.
+Z waits for its retry, F has finished; lines "M key id" behind them mark more as possibly running. A job may start only
+when it is marked there, so that the survivors of a crash know which jobs to run alone.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ from __future__ import annotations
 import heapq
 import itertools
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass, field, replace
 
 from shared.queue.jobs import Delivery
 
+_LONGEST_DELAY_MS = 3_600_000  # longer than any retry waits: what is due later was damaged, and runs now
 FLUSH_AFTER = 1.0
 """Seconds that finished jobs wait for others when no round trip is due anyway."""
 
@@ -39,6 +40,17 @@ class Settlement:
     def is_urgent(self) -> bool:
         """Whether anything beside finished jobs should be written at once."""
         return bool(self.dropped or self.stored or self.front or self.back or self.buried)
+
+    def without(self, lost: Container[str]) -> Settlement:
+        """What is left when the entries `lost` are not ours to settle."""
+        return Settlement(
+            [job for job in self.acked if job.entry not in lost],
+            [job for job in self.dropped if job.entry not in lost],
+            [(job, body) for job, body in self.stored if job.entry not in lost],
+            [job for job in self.front if job.entry not in lost],
+            [job for job in self.back if job.entry not in lost],
+            [(job, letter) for job, letter in self.buried if job.entry not in lost],
+        )
 
     def followed_by(self, later: Settlement) -> Settlement:
         """Both, this one first."""
@@ -129,11 +141,17 @@ class Holdings:
         return max(1, -(-self._batch // 3))
 
     def accept(self, taken: Iterable[Delivery], may_start: int, now_ms: int) -> None:
-        """Put what was taken behind what is ready; the first `may_start` are marked in Redis already."""
+        """Put what was taken behind what is ready; the first `may_start` are marked in Redis already.
+
+        One that still runs here, though it was somebody else's in between, is this consumer's again.
+        """
         self._batch = 0
         for number, job in enumerate(taken):
             self._batch += 1
-            if job.due > now_ms:
+            if job.entry in self.running:
+                self._disowned.discard(job.entry)
+                continue
+            if now_ms < job.due <= now_ms + _LONGEST_DELAY_MS:
                 self._delay(job)
                 continue
             self.ready.append(job)
@@ -255,7 +273,9 @@ class Holdings:
         """
         if not lost:
             return []
-        homeless = [job for job in (*settled.front, *settled.back) if lost.get(job.entry) is False]
+        ended_since, self.settled = self.settled, self.settled.without(lost)
+        given_back = (*settled.front, *settled.back, *ended_since.front, *ended_since.back)
+        homeless = [job for job in given_back if lost.get(job.entry) is False]
         self._disowned.update(entry for entry in lost if entry in self.running)
         homeless += [job for job in self.ready if lost.get(job.entry) is False]
         self.ready = deque(job for job in self.ready if job.entry not in lost)

@@ -12,6 +12,8 @@ from shared.backoff import MAX_ATTEMPTS
 from shared.source.permit import Permit
 
 _KEY = re.compile(r"[!-~]{1,200}")
+_LAST_MS = 10**14  # far behind every time and every count of ours
+_SHOWN = 2000  # characters of what cannot be read that its dead letter keeps
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,17 +106,17 @@ class Delivery:
                 id=job_id,
                 task=str(fields["task"]),
                 payload=dict(fields["payload"]),
-                attempts=int(fields["attempts"]),
-                deaths=int(fields["deaths"]),
-                expires=int(fields["expires"]),
-                due=int(fields["due"]),
-                now=None if fields["now"] is None else int(fields["now"]),
-                pushed=int(fields["pushed"]),
+                attempts=_whole(fields["attempts"]),
+                deaths=_whole(fields["deaths"]),
+                expires=_whole(fields["expires"]),
+                due=_whole(fields["due"]),
+                now=None if fields["now"] is None else _whole(fields["now"]),
+                pushed=_whole(fields["pushed"]),
                 urgent=bool(fields["urgent"]),
                 alone=alone,
             )
-        except (ValueError, KeyError, TypeError):
-            return cls(key=key, id=job_id, task="", payload={"unreadable": text}, alone=alone)
+        except (ValueError, KeyError, TypeError, RecursionError):  # the last: brackets in brackets in brackets
+            return cls(key=key, id=job_id, task="", payload={"unreadable": text[:_SHOWN]}, alone=alone)
 
     @classmethod
     def of(cls, job: Job, job_id: str, pushed_at: int) -> Delivery:
@@ -135,11 +137,20 @@ class Delivery:
         return 0 < self.expires <= (clock_ms if self.now is None else self.now)
 
 
+def _whole(value: Any) -> int:
+    """A time or a count as we write them; raises `ValueError` for anything else, also for what no clock can show."""
+    if type(value) is not int or not 0 <= value < _LAST_MS:
+        raise ValueError("no time and no count")
+    return value
+
+
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """What a consumer knows of itself without asking anyone: for its beat, its watchdog and the health check.
 
     `running` has key and age in seconds of each job; `waiting` is what Redis said last (None: it has changed since).
+    `stalled_for`: seconds in which it has held jobs that could run and has started none; `found_lost`: how many jobs it
+    has found that the queue knew and nobody had.
     """
 
     running: dict[str, float]
@@ -152,6 +163,8 @@ class Snapshot:
     threads_alive: bool
     redis_connected: bool
     stopping: bool
+    stalled_for: float = 0.0
+    found_lost: int = 0
 
 
 class NotDoneError(Exception):

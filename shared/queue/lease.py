@@ -2,7 +2,9 @@
 
 Every exchange rewrites the text, so they are made one at a time (`turn`). The answer tells when the stored text was
 not what this consumer wrote before: then an answer was lost, its jobs were given to others, or Redis was emptied, and
-`lua/take.lua` puts both sides right.
+`take.lua` puts both sides right. An answer that does not come makes the record unsure, whether the server did its
+work, did not, or will: from then on only that comparison makes it sure again. Nothing else ever writes over the text;
+a mark is added behind it (docs/decisions/leased-queue.md tells why each command may lose its answer).
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import logging
 import random
 import threading
 import time
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -75,15 +78,19 @@ class Lease:
         else:
             self._renewed()
 
-    def mark(self, text: str) -> bool:
-        """Store `text`, which marks more jobs as possibly running; false when it did not take the old one's place."""
+    def mark(self, entries: Iterable[str]) -> bool:
+        """Have these held jobs known as possibly running; false when it is not sure that Redis knows them as held."""
+        written = self._written
+        if written == _UNSURE:
+            return False
+        lines = "".join(f"M {entry}\n" for entry in entries)
         try:
-            known = self._storage.mark(self._worker_id, text)
+            is_known = self._storage.mark(self._worker_id, lines) == len(written) + len(lines)
         except RedisError:
             self.lose()
             return False
-        self._written = text if known else _UNSURE
-        return known
+        self._written = written + lines if is_known else _UNSURE
+        return is_known
 
     def exchange(self, holding: str, settled: Settlement, wish: Wish) -> Taken | None:
         """Settle, say what is held, take; None when Redis does not answer (then nothing has been settled for sure)."""
@@ -96,10 +103,16 @@ class Lease:
         except RedisError:
             self.lose()
             return None
+        except Exception:  # an answer that nobody foresaw is as good as none: the next one compares
+            _log.exception("queue: an answer could not be read")
+            self.lose()
+            return None
         if self._written == _UNSURE or taken.lost:
             _log.info("queue: compared with Redis", extra={"lost": len(taken.lost)})
         self._written = taken.held
-        self.connected, self._failures = True, 0
+        if self.connected:
+            self._failures = 0  # not before the second: what fails every other time shall not be asked ever faster
+        self.connected = True
         if wish.renew_lease and taken.held:
             self._renewed()
         return taken
@@ -118,10 +131,9 @@ class Lease:
         if not self.is_empty:
             return False
         try:
-            self._storage.leave(self._worker_id)
+            return self._storage.leave(self._worker_id)
         except RedisError:
             return False
-        return True
 
     def lose(self) -> None:
         """Redis did not answer: what it stores is unsure, and it is asked again ever more slowly."""

@@ -1,11 +1,12 @@
--- Queue jobs that are not queued yet. KEYS: waiting, jobs, doorbell, consumers.
--- ARGV: now in ms by the clock of the slots, prefix of the held texts, then key, id, body, urgent per job.
--- Answers how many are new.
+-- Queue jobs that are not queued yet. KEYS: waiting, jobs, doorbell, consumers, dead letters, dead flag.
+-- ARGV: now in ms by the clock of the slots, prefix of the held texts, most dead letters, then key, id, body, urgent per
+-- job. Answers how many are new. Repeated, it finds them queued.
 
 local waiting, jobs, doorbell, consumers = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local now, prefix = tonumber(ARGV[1]), ARGV[2]
+local FIRST = 4
 local keys = {}
-for i = 3, #ARGV, 4 do keys[#keys + 1] = ARGV[i] end
+for i = FIRST, #ARGV, 4 do keys[#keys + 1] = ARGV[i] end
 local bodies = call_many('HMGET', jobs, keys)
 
 -- What consumers hold, asked only when an expired job is met.
@@ -13,8 +14,8 @@ local held
 local function tag_of(entry)
   if not held then
     held = {}
-    for _, worker in ipairs(redis.call('SMEMBERS', consumers)) do
-      for known, tag in pairs(tags_in(redis.call('GET', prefix .. worker))) do held[known] = tag end
+    for _, worker in ipairs(call('SMEMBERS', consumers)) do
+      for known, tag in pairs(tags_in(redis.call('MGET', prefix .. worker)[1])) do held[known] = tag end
     end
   end
   return held[entry]
@@ -31,7 +32,7 @@ end
 
 local store, normal, urgent, seen = {}, {}, {}, {}
 for i, key in ipairs(keys) do
-  local at = 3 + (i - 1) * 4
+  local at = FIRST + (i - 1) * 4
   if not seen[key] and not (bodies[i] and is_queued(key, bodies[i])) then
     local entries = ARGV[at + 3] == '1' and urgent or normal
     entries[#entries + 1] = key .. ' ' .. ARGV[at + 1]
@@ -46,4 +47,5 @@ if #store > 0 then
   call_many('RPUSH', waiting, urgent)
 end
 if #keys > 0 then ring(doorbell) end -- also when all wait already: a ring may have been lost
+tell_put_aside(KEYS[5], KEYS[6], ARGV[1], tonumber(ARGV[3]))
 return #normal + #urgent

@@ -7,6 +7,7 @@ key unique), per consumer a text of what it holds and a lease, a doorbell list, 
 from __future__ import annotations
 
 import secrets
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -28,16 +29,23 @@ _FRACTION = 3  # of a batch that is marked as possibly running when jobs stream
 _PUSH = Script("queue/queue_rules", "queue/push")
 _TAKE = Script("source/breaker_rules", "queue/queue_rules", "queue/take")
 _TAKE_OVER = Script("queue/queue_rules", "queue/take_over")
+_LEAVE = Script("queue/queue_rules", "queue/leave")
+_LIMBO = Script("queue/queue_rules", "queue/limbo")
+_PAUSE = Script("queue/pause")
 
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """The queue as Redis has it. `leased` jobs are in a consumer's hands, `delayed` ones wait there for a retry."""
+    """The queue as Redis has it. `leased` jobs are in a consumer's hands, `delayed` ones wait there for a retry.
+
+    `limbo`: at least so many are known and in no place; the rescue puts them back.
+    """
 
     waiting: int
     leased: int
     delayed: int
     dead: int
+    limbo: int
     oldest_waiting_seconds: float | None
     paused_for: float
 
@@ -94,9 +102,9 @@ class QueueStorage(BaseStorage):  # type: ignore[misc]  # huey has no types
 
     def _push(self, deliveries: list[Delivery], now_ms: int) -> PushResult:
         enqueued = 0
-        keys = [self.waiting, self.jobs, self.doorbell, self.consumers]
+        keys = [self.waiting, self.jobs, self.doorbell, self.consumers, self.dead, self.dead_flag]
         for chunk in _chunks(deliveries):
-            enqueued += _PUSH(self.client, keys, [now_ms, self._held_prefix, *chunk])
+            enqueued += _PUSH(self.client, keys, [now_ms, self._held_prefix, MAX_DEAD_LETTERS, *chunk])
         return PushResult(enqueued, len(deliveries) - enqueued)
 
     def take(self, worker: str, expected: str, holding: str, settled: Settlement, wish: Wish) -> Taken:
@@ -108,7 +116,7 @@ class QueueStorage(BaseStorage):  # type: ignore[misc]  # huey has no types
         arguments += [_FRACTION if wish.flows else 0, int(wish.is_empty)]
         arguments += [round(self.durations.lease * 1000) if wish.renew_lease else 0, int(wish.ring_rest)]
         arguments += [round(self.durations.breaker_open * 1000), round(self.durations.probe_lease * 1000)]
-        arguments += [secrets.token_hex(8), MAX_DEAD_LETTERS]
+        arguments += [secrets.token_hex(8), MAX_DEAD_LETTERS, round(self.durations.pause * 1000), self.clock()]
         for entries in (settled.acked, settled.dropped):
             arguments += [len(entries), *(delivery.entry for delivery in entries)]
         arguments += _with_text((delivery.entry, body) for delivery, body in settled.stored)
@@ -130,20 +138,21 @@ class QueueStorage(BaseStorage):  # type: ignore[misc]  # huey has no types
             lost={entry: other == "1" for entry, other in _in_pairs(lost)},
         )
 
-    def mark(self, worker: str, holding: str) -> bool:
-        """Say which jobs may be running now; false when the stored text is gone. One command. Raises `RedisError`."""
-        return bool(self.client.set(self.held_key(worker), holding, xx=True))
+    def mark(self, worker: str, lines: str) -> int:
+        """Add `lines` to what is stored as held: one command that writes nothing over.
+
+        Returns the length of the text, by which its writer knows it again. Raises `RedisError`.
+        """
+        return int(self.client.append(self.held_key(worker), lines))
 
     def renew_lease(self, worker: str) -> None:
         """Give a sign of life. One command. Raises `RedisError`."""
         self.client.set(self.lease_key(worker), "1", px=round(self.durations.lease * 1000))
 
-    def leave(self, worker: str) -> None:
-        """Forget a consumer that has handed everything back. Raises `RedisError`."""
-        self.client.delete(self.held_key(worker), self.lease_key(worker))
-        self.client.srem(self.consumers, worker)
-        if self.client.llen(self.waiting):
-            self.client.lpush(self.doorbell, "1")
+    def leave(self, worker: str) -> bool:
+        """Forget a consumer that has handed everything back; false when Redis knows better. Raises `RedisError`."""
+        keys = [self.held_key(worker), self.lease_key(worker), self.consumers, self.waiting, self.doorbell]
+        return bool(_LEAVE(self.client, keys, [worker]))
 
     def take_over(self, worker: str) -> tuple[int, int, int] | None:
         """Give the jobs of a dead consumer to the others; None while its lease stands. Raises `RedisError`.
@@ -161,11 +170,18 @@ class QueueStorage(BaseStorage):  # type: ignore[misc]  # huey has no types
         """Every consumer that holds or held jobs and has not said goodbye. Raises `RedisError`."""
         return {str(worker) for worker in self.client.smembers(self.consumers)}
 
+    def find_lost(self) -> tuple[int, set[str]]:
+        """Put jobs back that are known and in no place; how many, and every consumer as `known_consumers` does.
+
+        There is no way for a job to get there, so each is a fault of ours. Raises `RedisError`.
+        """
+        keys = [self.waiting, self.jobs, self.doorbell, self.consumers, self.alone, self.dead, self.dead_flag]
+        count, workers = _LIMBO(self.client, keys, [self._held_prefix, self.clock(), MAX_DEAD_LETTERS])
+        return count, {str(worker) for worker in workers}
+
     def pause(self, seconds: float) -> None:
         """Hold all queued jobs; a longer pause that is on already stays. Raises `RedisError`."""
-        milliseconds = max(round(seconds * 1000), 1)
-        if self.client.pttl(self.pause_key) < milliseconds:
-            self.client.set(self.pause_key, "1", px=milliseconds)
+        _PAUSE(self.client, [self.pause_key], [max(round(seconds * 1000), 1)])
 
     def resume(self) -> None:
         """End a pause now. Raises `RedisError`."""
@@ -180,16 +196,15 @@ class QueueStorage(BaseStorage):  # type: ignore[misc]  # huey has no types
             pipeline.lindex(self.waiting, -1)
             pipeline.hlen(self.dead)
             pipeline.pttl(self.pause_key)
-            pipeline.get(self.alone)
-            for worker in workers:
-                pipeline.get(self.held_key(worker))
-            waiting, oldest, dead, paused, alone, *held = pipeline.execute()
-        lines = [line for text in held if text for line in text.splitlines()]
-        delayed = sum(line.startswith("Z ") for line in lines)
-        finished = sum(line.startswith("F ") for line in lines)
+            pipeline.hlen(self.jobs)
+            pipeline.mget(self.alone, *(self.held_key(worker) for worker in workers))
+            waiting, oldest, dead, paused, known, (alone, *held) = pipeline.execute()
+        tags = Counter(line[:2] for text in held if text for line in text.splitlines())
+        leased, delayed = tags["R "] + tags["B "], tags["Z "]
         waiting += len((alone or "").splitlines())
+        limbo = max(known - waiting - leased - delayed - tags["F "], 0)
         age = self._age_of(oldest) if oldest else None
-        return Counts(waiting, len(lines) - delayed - finished, delayed, dead, age, max(paused, 0) / 1000)
+        return Counts(waiting, leased, delayed, dead, limbo, age, max(paused, 0) / 1000)
 
     def _age_of(self, entry: str) -> float | None:
         body = self.client.hget(self.jobs, entry.split(" ")[0])

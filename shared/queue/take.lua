@@ -10,12 +10,13 @@ local dead, pause, breaker, alone, dead_flag, probe = KEYS[7], KEYS[8], KEYS[9],
 -- taken here; how many to take (0 none, -1: half of what waits, within the bounds that follow); how many of them may
 -- start at once, and the fraction that may when jobs stream (0: they do not); whether it holds nothing that could
 -- run; lease to renew in ms (0: leave it); whether to ring when jobs are left; breaker's open time and probe lease
--- in ms; token for a probe; most dead letters.
+-- in ms; token for a probe; most dead letters; the longest that a pause without an end lasts, in ms; now in ms.
 local worker, expected, holding, want = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
 local least, most, first_few, fraction = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
 local is_empty, lease_ms, ring_rest = ARGV[9] == '1', tonumber(ARGV[10]), ARGV[11] == '1'
 local open_ms, probe_ms, token, cap = tonumber(ARGV[12]), tonumber(ARGV[13]), ARGV[14], tonumber(ARGV[15])
-local at = 16
+local pause_ms, now = tonumber(ARGV[16]), ARGV[17]
+local at = 18
 local function next_list()
   local items = {}
   for i = 1, tonumber(ARGV[at]) do items[i] = ARGV[at + i] end
@@ -26,80 +27,97 @@ local acked, dropped, stored, front, back, buried =
   next_list(), next_list(), next_list(), next_list(), next_list(), next_list()
 
 -- 1. What may be taken?
-local flags = redis.call('MGET', pause, breaker, alone, dead_flag)
-local gate = read_breaker(flags[2])
-local reason, wait, left, taken, was_alone = 'none', 0, -1, {}, 0
-local function pop(count)
-  local entries = redis.call('RPOP', waiting, count) or {}
-  local keys = {}
-  for i, entry in ipairs(entries) do keys[i] = key_of(entry) end
+local flags = redis.call('MGET', pause, breaker, alone, dead_flag, held)
+local gate, before, suspects = read_breaker(flags[2]), flags[5] or '', flags[3] or ''
+local reason, wait, left, was_alone = 'none', 0, -1, 0
+local taken, is_taken, damaged = {}, {}, {}
+
+-- Take those of `entries` that a job stands behind. Stale ones are passed over; a body that cannot be read is handed out,
+-- to be buried by its taker.
+local function look_at(entries)
+  local sound, keys = {}, {}
+  for _, entry in ipairs(entries) do
+    if is_entry(entry) then
+      sound[#sound + 1] = entry
+      keys[#keys + 1] = key_of(entry)
+    else
+      damaged[#damaged + 1] = entry
+    end
+  end
   local bodies = call_many('HMGET', jobs, keys)
-  for i, entry in ipairs(entries) do
+  for i, entry in ipairs(sound) do
     local id = bodies[i] and id_in(bodies[i])
-    -- Stale entries are passed over; what cannot be read at all is handed out, to be buried by its taker.
-    if bodies[i] and (not id or id == id_of(entry)) then
+    if bodies[i] and (not id or id == id_of(entry)) and not is_taken[entry] then
+      is_taken[entry] = true
       taken[#taken + 1] = entry
       taken[#taken + 1] = bodies[i]
     end
   end
+end
+local function pop(count)
+  local entries = call('RPOP', waiting, count) or {}
+  local is_well, problem = pcall(look_at, entries)
+  if not is_well then -- a script is not rolled back: what cannot be looked at is put back as it was
+    for i = #entries, 1, -1 do call('RPUSH', waiting, entries[i]) end
+    error(problem)
+  end
   if #entries < count then left = 0 end
-  return #entries
 end
 local function pop_alone()
-  local rest = flags[3]
-  while #taken == 0 and rest ~= '' do
+  while #taken == 0 and suspects ~= '' do
     local entry
-    entry, rest = string.match(rest, '^([^\n]*)\n(.*)$')
-    local body = redis.call('HGET', jobs, key_of(entry))
-    if body and id_in(body) == id_of(entry) then taken = {entry, body} end
+    entry, suspects = string.match(suspects, '^([^\n]*)\n?(.*)$') -- the last line may have lost its end
+    look_at({entry})
   end
-  redis.call('SET', alone, rest)
+  was_alone = #taken > 0 and 1 or 0
 end
+local leave
 if want ~= 0 then
-  local leave
   if flags[1] then
-    reason, wait = 'pause', math.max(redis.call('PTTL', pause), 1)
+    reason, wait = 'pause', redis.call('PTTL', pause)
+    if wait == -1 then -- set by hand, or damaged: it shall end
+      redis.call('PEXPIRE', pause, pause_ms)
+      wait = pause_ms
+    end
+    wait = math.max(wait, 1)
   else
     leave, wait = ask_breaker(breaker, probe, gate, open_ms)
     if leave == 'none' then reason = 'breaker' end
   end
   if leave == 'all' or leave == 'probe' then
-    if (flags[3] or '') ~= '' then
-      reason = 'alone'
+    if suspects ~= '' then
       if is_empty then pop_alone() end
-      was_alone = #taken > 0 and 1 or 0
+      if #taken > 0 or suspects ~= '' then reason = 'alone' end
+    end
+    if reason == 'alone' then -- nothing beside it
     elseif leave == 'probe' then
       while #taken == 0 and left ~= 0 do pop(1) end
     elseif want > 0 then
       pop(want)
     else
-      local total = redis.call('LLEN', waiting)
+      local total = call('LLEN', waiting)
       local count = math.min(math.max(math.ceil(total / 2), least), most, total)
       left = total - count
       if count > 0 then pop(count) end
     end
-    if leave == 'probe' and #taken > 0 then
-      reason = 'probe'
-      take_probe(breaker, probe, gate, token, probe_ms)
-    end
+    if leave == 'probe' and #taken > 0 then reason = 'probe' end
   end
 end
 
--- 2. Say what is held from now on, and learn what was stored: if that is not what this consumer wrote, an answer got
--- lost, its jobs were given to others, or Redis was emptied.
+-- 2. What is held from now on? If what is stored is not what this consumer believes, an answer got lost, its jobs were
+-- given to others, or Redis was emptied: then both sides are compared, and nothing is settled that is not stored as its.
 local now_held, may_start = {holding}, first_few
 if fraction > 0 then may_start = math.max(may_start, math.ceil(#taken / 2 / fraction)) end
 for i = 1, #taken, 2 do
   now_held[#now_held + 1] = (i <= 2 * may_start and 'R ' or 'B ') .. taken[i] .. '\n'
 end
-local text, corrected, lost = table.concat(now_held), '', {}
-local before = expected
-if text ~= expected then before = redis.call('SET', held, text, 'GET') or '' end
+local corrected, lost, given_back, put_last, lonely = '', {}, {}, {}, {}
 if before ~= expected then
-  local owned, known = tags_in(before), {}
+  local owned, order = tags_in(before)
+  local known = {}
   local function report(entry)
     lost[#lost + 1] = entry
-    lost[#lost + 1] = tostring(redis.call('HEXISTS', jobs, key_of(entry)))
+    lost[#lost + 1] = tostring(call('HEXISTS', jobs, key_of(entry)))
     return lost[#lost] == '1'
   end
   local function mine(entries, step, on_missing)
@@ -129,17 +147,40 @@ if before ~= expected then
     known[taken[i]] = true
     now_held[#now_held + 1] = (i <= 2 * may_start and 'R ' or 'B ') .. taken[i] .. '\n'
   end
-  for entry, tag in pairs(owned) do -- taken by an answer that never arrived: back to the front
-    if not known[entry] then redis.call(tag == 'F' and 'LPUSH' or 'RPUSH', waiting, entry) end
+  -- What an answer gave that never arrived goes back to the front, and what must run alone to its like.
+  local unheard, keys = {}, {}
+  for _, entry in ipairs(order) do
+    if not known[entry] then
+      unheard[#unheard + 1] = entry
+      keys[#keys + 1] = key_of(entry)
+    end
   end
-  text = table.concat(now_held)
-  corrected = '=' .. text
-  redis.call('SET', held, text)
+  local bodies = call_many('HMGET', jobs, keys)
+  for i = #unheard, 1, -1 do
+    local entry, body = unheard[i], bodies[i]
+    if body and owned[entry] == 'F' then
+      put_last[#put_last + 1] = entry
+    elseif body and (deaths_in(body) or 0) > 0 then
+      lonely[#lonely + 1] = entry .. '\n'
+    elseif body then
+      given_back[#given_back + 1] = entry
+    end
+  end
+  corrected = '=' .. table.concat(now_held)
 end
-if (expected == '' or before ~= expected) and text ~= '' then redis.call('SADD', consumers, worker) end
-if lease_ms > 0 and text ~= '' then redis.call('SET', lease, '1', 'PX', lease_ms) end
+local text = table.concat(now_held)
 
--- 3. Settle what has ended; new texts first, for a job may have been retried and have succeeded since.
+-- 3. Write it down.
+if text ~= before then redis.call('SET', held, text) end
+if (expected == '' or before ~= expected) and text ~= '' then call('SADD', consumers, worker) end
+if lease_ms > 0 and text ~= '' then redis.call('SET', lease, '1', 'PX', lease_ms) end
+if reason == 'probe' then take_probe(breaker, probe, gate, token, probe_ms) end
+local still_alone = table.concat(lonely) .. suspects
+if still_alone ~= (flags[3] or '') then redis.call('SET', alone, still_alone) end
+call_many('RPUSH', waiting, given_back)
+call_many('LPUSH', waiting, put_last)
+
+-- 4. Settle what has ended; new texts first, for a job may have been retried and have succeeded since.
 if #stored > 0 then
   local pairs_to_set = {}
   for i = 1, #stored, 2 do
@@ -158,20 +199,24 @@ if #acked > 0 then
   end
 end
 for _, entry in ipairs(dropped) do -- expired: its key may be a newer job's by now
-  local body = redis.call('HGET', jobs, key_of(entry))
+  local body = call('HGET', jobs, key_of(entry))
   if body and id_in(body) == id_of(entry) then redis.call('HDEL', jobs, key_of(entry)) end
 end
 call_many('RPUSH', waiting, front)
 call_many('LPUSH', waiting, back)
 for i = 1, #buried, 2 do
   bury(dead, dead_flag, key_of(buried[i]), buried[i + 1], cap)
-  redis.call('HDEL', jobs, key_of(buried[i]))
+  call('HDEL', jobs, key_of(buried[i]))
 end
-if #front + #back > 0 then
+for _, entry in ipairs(damaged) do
+  bury_damage(dead, dead_flag, entry, 'an entry among those that wait was not one of ours', now, cap)
+end
+if #front + #back + #given_back + #put_last + #lonely > 0 then
   ring(doorbell)
 elseif ring_rest and #taken > 0 and left ~= 0 then
   ring(doorbell)
 elseif left == 0 and #taken > 0 then
   redis.call('DEL', doorbell) -- nothing is left to wake anyone for
 end
+tell_put_aside(dead, dead_flag, now, cap)
 return {reason, wait, left, gate.raw, reason == 'probe' and token or '', was_alone, corrected, taken, lost}

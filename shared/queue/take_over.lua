@@ -7,16 +7,20 @@ local consumers, alone, dead, dead_flag = KEYS[6], KEYS[7], KEYS[8], KEYS[9]
 local worker, too_many, now, cap = ARGV[1], tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4])
 if redis.call('EXISTS', lease) == 1 then return {-1, 0, 0} end
 
+local tags, order = tags_in(redis.call('MGET', held)[1])
+local keys = {}
+for i, entry in ipairs(order) do keys[i] = key_of(entry) end
+local bodies = call_many('HMGET', jobs, keys)
 local given_back, suspects, poisoned = {}, {}, 0
-for tag, entry in string.gmatch(redis.call('GET', held) or '', '(%u) (%S+ %S+)\n') do
-  local key = key_of(entry)
-  local body = redis.call('HGET', jobs, key)
-  if body and id_in(body) == id_of(entry) then
+for i, entry in ipairs(order) do
+  local key, body, tag = keys[i], bodies[i], tags[entry]
+  local id, deaths = body and id_in(body), body and deaths_in(body)
+  if body and (not id or id == id_of(entry)) then
     if tag == 'F' then
       redis.call('HDEL', jobs, key)
-    elseif tag == 'R' then -- it may have been what killed the consumer
-      local deaths = tonumber(string.match(body, '"deaths":(%d+)')) + 1
-      body = string.gsub(body, '"deaths":%d+', '"deaths":' .. deaths, 1)
+    elseif tag == 'R' and deaths then -- it may have been what killed the consumer
+      deaths = deaths + 1
+      body = string.gsub(body, '"deaths":%d+', '"deaths":' .. string.format('%.0f', deaths), 1)
       if deaths >= too_many then
         bury(dead, dead_flag, key, '{"first_failure":' .. now .. ',"last_failure":' .. now
           .. ',"reason":"poison","error":"the consumer died ' .. deaths .. ' times while it ran","job":' .. body .. '}', cap)
@@ -26,7 +30,7 @@ for tag, entry in string.gmatch(redis.call('GET', held) or '', '(%u) (%S+ %S+)\n
         redis.call('HSET', jobs, key, body)
         suspects[#suspects + 1] = entry .. '\n'
       end
-    else
+    else -- also what cannot be read: it never ran, its next taker buries it
       given_back[#given_back + 1] = entry
     end
   end
@@ -34,8 +38,13 @@ end
 local in_order = {}
 for i = #given_back, 1, -1 do in_order[#in_order + 1] = given_back[i] end
 call_many('RPUSH', waiting, in_order)
-if #suspects > 0 then redis.call('APPEND', alone, table.concat(suspects)) end
+if #suspects > 0 then
+  local before = redis.call('MGET', alone)[1] or ''
+  if before ~= '' and string.sub(before, -1) ~= '\n' then before = before .. '\n' end
+  redis.call('SET', alone, before .. table.concat(suspects))
+end
 redis.call('DEL', held)
-redis.call('SREM', consumers, worker)
+call('SREM', consumers, worker)
 ring(doorbell) -- also when it held nothing: a ring may have died with it
+tell_put_aside(dead, dead_flag, now, cap)
 return {#given_back, #suspects, poisoned}

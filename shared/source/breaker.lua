@@ -6,12 +6,12 @@ local key, probe, doorbell = KEYS[1], KEYS[2], KEYS[3]
 local verb, token, generation = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local open_ms, lease_ms = tonumber(ARGV[4]), tonumber(ARGV[5])
 local max_failures, enough_successes = tonumber(ARGV[6]), tonumber(ARGV[7])
-local b = read_breaker(redis.call('GET', key))
+local b = read_breaker(redis.call('MGET', key)[1])
 
 -- A permit from before the last change of state says nothing about the state since: calls that began before the
 -- breaker opened neither prolong nor shorten what followed (O24).
 local current = (b.changed or 0) == generation
-local is_probe = token ~= '' and verb ~= 'allow' and redis.call('GET', probe) == token
+local is_probe = token ~= '' and verb ~= 'allow' and redis.call('MGET', probe)[1] == token
 if is_probe then redis.call('DEL', probe) end
 
 local function move_to(state)

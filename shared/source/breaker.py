@@ -5,15 +5,15 @@ The rules are in `breaker_rules.lua` and `breaker.lua` beside this, so that they
 
 from __future__ import annotations
 
-import json
 import logging
+import re
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from shared.durations import Durations
-from shared.redis import Redis, RedisError, Script
+from shared.redis import Redis, RedisError, Script, is_wrong_type
 from shared.source.permit import Permit
 
 MAX_FAILURES = 10
@@ -23,6 +23,10 @@ _log = logging.getLogger(__name__)
 _SCRIPT = Script("source/breaker_rules", "queue/queue_rules", "source/breaker")
 
 State = Literal["CLOSED", "OPEN", "HALF_OPEN", "UNKNOWN"]
+
+_STATES: dict[str, State] = {"CLOSED": "CLOSED", "OPEN": "OPEN", "HALF_OPEN": "HALF_OPEN"}
+_SPACE = r"[ \t\n\v\f\r]*"  # what Lua calls %s
+_MOST_DIGITS = 14  # more is no time and no count
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,21 +54,25 @@ class BreakerStatus:
 
     @classmethod
     def from_value(cls, value: str | None, retry_after: float = 0.0) -> BreakerStatus:
-        """Read the stored JSON; nothing stored means closed, nonsense means unknown."""
-        if not value:
-            return cls()
-        try:
-            fields: dict[str, Any] = json.loads(value)
-            return cls(
-                state=fields["state"],
-                failure_count=int(fields["failureCount"]),
-                success_count=int(fields["successCount"]),
-                last_failure=fields["lastFailureTime"],
-                last_state_change=fields["lastStateChange"],
-                retry_after=retry_after,
-            )
-        except (ValueError, KeyError, TypeError):
-            return cls(state="UNKNOWN")
+        """Read what is stored, by the same rule as `breaker_rules.lua`: field by field.
+
+        What is missing or cannot be read is as if the breaker had never changed. UNKNOWN is only a Redis that does
+        not answer: two readers that disagree about one value would wait for each other.
+        """
+
+        def number(name: str) -> int | None:
+            found = re.search(rf'"{name}"{_SPACE}:{_SPACE}([0-9]+)', value or "")
+            return int(found[1]) if found and len(found[1]) <= _MOST_DIGITS else None
+
+        state = re.search(rf'"state"{_SPACE}:{_SPACE}"([A-Z_]+)"', value or "")
+        return cls(
+            state=_STATES.get(state[1], "CLOSED") if state else "CLOSED",
+            failure_count=number("failureCount") or 0,
+            success_count=number("successCount") or 0,
+            last_failure=number("lastFailureTime"),
+            last_state_change=number("lastStateChange"),
+            retry_after=retry_after,
+        )
 
 
 class Breaker:
@@ -82,11 +90,13 @@ class Breaker:
 
     def allow(self) -> Permit | Refused | Unknown:
         """Ask before a call."""
+        seen = self.status()
+        if seen.state == "UNKNOWN":
+            return Unknown()
+        if seen.state == "CLOSED":
+            return self.permit_now()
+        token = secrets.token_hex(8)
         try:
-            seen = self._see(self._client.get(self.key))
-            if seen.state == "CLOSED":
-                return self.permit_now()
-            token = secrets.token_hex(8)
             verdict = self._run("allow", Permit(probe=token))
         except RedisError:
             return self._lost()
@@ -116,7 +126,9 @@ class Breaker:
         """Ask Redis now; UNKNOWN when it does not answer. An open breaker whose time is over shows as OPEN."""
         try:
             return self._see(self._client.get(self.key))
-        except RedisError:
+        except RedisError as error:
+            if is_wrong_type(error):
+                return self._see("")  # nothing of ours; the next change is written over it
             self._lost()
             return self.last_seen
 

@@ -7,11 +7,18 @@ local function now_ms()
   return tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 end
 
+-- What is stored, field by field; a field that is missing or cannot be read is as if the breaker had never changed. The
+-- same rule in Python: `BreakerStatus.from_value`.
+local STATES = {CLOSED = true, OPEN = true, HALF_OPEN = true}
 local function read_breaker(raw)
   raw = raw or ''
-  local function number(name) return tonumber(string.match(raw, '"' .. name .. '"%s*:%s*(%d+)')) end
+  local function number(name)
+    local digits = string.match(raw, '"' .. name .. '"%s*:%s*(%d+)')
+    return digits and #digits <= 14 and tonumber(digits) or nil -- more is no time and no count
+  end
+  local state = string.match(raw, '"state"%s*:%s*"([A-Z_]+)"')
   return {
-    state = string.match(raw, '"state"%s*:%s*"([A-Z_]+)"') or 'CLOSED',
+    state = STATES[state or ''] and state or 'CLOSED',
     failures = number('failureCount') or 0,
     successes = number('successCount') or 0,
     last_failure = number('lastFailureTime'),

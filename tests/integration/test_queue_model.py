@@ -113,7 +113,8 @@ class Machine(RuleBasedStateMachine):
                 assert not any(other.alone for other in running), "nothing runs beside one that must run alone"
                 held = storage.client.get(storage.held_key(fetcher.lease._worker_id))
                 if fetcher.lease._worker_id not in self.zombies:
-                    assert f"R {job.entry}\n" in str(held), "survivors could not know that it ran"
+                    marks = (f"R {job.entry}\n", f"M {job.entry}\n")
+                    assert any(mark in str(held) for mark in marks), "survivors could not know that it ran"
                 running.append(job)
 
     @precondition(lambda self: self.consumers)

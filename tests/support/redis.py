@@ -32,6 +32,11 @@ NOW = 1_764_000_000_000
 """A time for tests whose clock stands still, in epoch milliseconds."""
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--lost-answers 100000` lets the model of lost answers run for hours."""
+    parser.addoption("--lost-answers", type=int, default=30, help="examples of the model of lost answers")
+
+
 @pytest.fixture(scope="session")
 def redis_server() -> Iterator[EmbeddedRedis]:
     """The real server of this session."""

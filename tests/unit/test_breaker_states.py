@@ -8,10 +8,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from shared.durations import Durations
 from shared.redis import connect_redis
-from shared.source.breaker import Breaker, Refused, Unknown
+from shared.source.breaker import Breaker, BreakerStatus, Refused, Unknown
 from shared.source.permit import Permit
 from tests.support.redis import command_counts
 
@@ -181,15 +183,70 @@ def test_an_unreachable_redis_means_unknown_and_nobody_calls() -> None:
     breaker.record_success(Permit(probe="token"))
 
 
-def test_nonsense_in_its_place_means_unknown_to_readers_and_closed_to_the_rules(
+@pytest.mark.parametrize(
+    "value", ["no json", '{"state":"CLOSED"}', '{"state":"AJAR","failureCount":-3}', "[" * 100_000]
+)
+def test_a_value_written_by_hand_means_the_same_to_readers_and_to_the_rules(
+    breaker_with: Callable[[Durations], Breaker], any_redis_url: str, value: str
+) -> None:
+    breaker = breaker_with(FOREVER)
+    with connect_redis(any_redis_url) as client:
+        client.set(breaker.key, value)
+    assert breaker.status() == BreakerStatus()
+    breaker.record_failure(permit_of(breaker))
+    assert breaker.status().failure_count == 1
+
+
+def test_a_key_of_another_type_in_its_place_is_nothing_stored(
     breaker_with: Callable[[Durations], Breaker], any_redis_url: str
 ) -> None:
     breaker = breaker_with(FOREVER)
     with connect_redis(any_redis_url) as client:
-        client.set(breaker.key, "no json")
-    assert breaker.status().state == "UNKNOWN"
-    breaker.record_failure(permit_of(breaker))
+        client.rpush(breaker.key, "no text")
+    assert permit_of(breaker) == Permit()
+    breaker.record_failure(Permit())
     assert breaker.status().failure_count == 1
+
+
+_FIELD = st.sampled_from(["state", "failureCount", "successCount", "lastFailureTime", "lastStateChange"])
+_VALUE = st.sampled_from(
+    [
+        '"CLOSED"',
+        '"OPEN"',
+        '"HALF_OPEN"',
+        '"half"',
+        "null",
+        "0",
+        "7",
+        "-1",
+        "1e9",
+        '"3"',
+        "9" * 14,
+        "9" * 15,
+        " 5",
+        "\v6",
+        "",
+    ]
+)
+_MADE = st.lists(st.tuples(_FIELD, _VALUE), max_size=6).map(
+    lambda pairs: "{" + ",".join(f'"{name}" : {value}' for name, value in pairs) + "}"
+)
+
+
+@pytest.mark.real_redis
+@given(value=st.one_of(_MADE, st.text(st.characters(codec="utf-8"), max_size=30)))
+def test_python_and_lua_read_every_value_alike(redis_server: EmbeddedRedis, value: str) -> None:
+    rules = (LUA / "breaker_rules.lua").read_text()
+    show = """
+      local b = read_breaker(ARGV[1])
+      local function shown(number) return number and string.format('%.0f', number) or 'None' end
+      return {b.state, shown(b.failures), shown(b.successes), shown(b.last_failure), shown(b.changed)}
+    """
+    with connect_redis(redis_server.url) as client:
+        lua = client.eval(rules + show, 0, value)
+    status = BreakerStatus.from_value(value)
+    fields = (status.failure_count, status.success_count, status.last_failure, status.last_state_change)
+    assert lua == [status.state, *map(str, fields)]
 
 
 @pytest.mark.real_redis

@@ -120,6 +120,34 @@ def test_jobs_that_others_have_are_let_go_and_forgotten_ones_are_queued_again() 
     assert not held.settled.acked, "it is someone else's to settle"
 
 
+def test_what_ended_while_it_became_somebody_elses_is_not_settled() -> None:
+    held = holding(job("a"), job("b"), job("c"), job("d"))
+    done, failed, parked, given_up = start_all(held)
+    held.acknowledge(done)
+    held.retry(failed, NOW)
+    held.park(parked)
+    held.bury(given_up, "letter")
+    homeless = held.disown({"a id-a": True, "b id-b": True, "c id-c": False, "d id-d": True}, Settlement())
+    assert not held.settled
+    assert [lonely.key for lonely in homeless] == ["c"]
+
+
+def test_a_job_that_comes_back_while_it_still_runs_here_is_ours_again() -> None:
+    held = holding(job("a"))
+    (first,) = start_all(held)
+    held.disown({first.entry: True}, Settlement())
+    held.accept([job("a")], 1, NOW)
+    assert not held.ready, "once is enough"
+    held.acknowledge(first)
+    assert [ended.key for ended in held.settled.acked] == ["a"]
+
+
+def test_a_delay_that_no_retry_has_is_none() -> None:
+    held = holding(job("damaged", due=NOW + 3_600_001))
+    assert held.ready
+    assert held.next_due() is None
+
+
 def test_what_could_not_be_written_is_written_first_the_next_time() -> None:
     held = holding(job("a"), job("b"))
     first, second = start_all(held)

@@ -23,7 +23,7 @@ def wall_clock() -> int:
 
 
 def is_wrong_type(error: RedisError) -> bool:
-    """Whether a key was of another type than the command is for; what the scripts do then is in `lua/queue_rules.lua`."""
+    """Whether a key was of another type than the command is for (what scripts do then: `queue/queue_rules.lua`)."""
     return str(error).startswith("WRONGTYPE")
 
 

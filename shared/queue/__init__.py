@@ -204,7 +204,7 @@ class LeasedHuey(Huey):  # type: ignore[misc]  # huey has no types
         return self.storage.known_consumers()
 
     def find_lost(self) -> set[str]:
-        """Put jobs back that the queue knows and nobody has; returns what `known_consumers` does. Raises `RedisError`."""
+        """Put jobs back that the queue knows and nobody has; answers `known_consumers`. Raises `RedisError`."""
         found, workers = self.storage.find_lost()
         if found:
             self.found_lost += found

@@ -9,7 +9,7 @@ import pytest
 import redis
 
 from shared.durations import Durations
-from shared.queue.jobs import Job
+from shared.queue.jobs import Job, current_delivery
 from tests.support.redis import NOW, Workplace, command_counts, wait_until
 
 pytestmark = pytest.mark.real_redis
@@ -31,8 +31,10 @@ def one_tick(place: Workplace, client: redis.Redis, count: int) -> dict[str, int
 
     @place.huey.task(name="check")
     def check(key: str, baseline: object, padding: str) -> None:
-        permit = place.huey.breaker.allow()
-        place.huey.breaker.record_success(permit)  # type: ignore[arg-type]
+        delivery = current_delivery()
+        assert delivery
+        assert delivery.permit, "it came with the job"
+        place.huey.breaker.record_success(delivery.permit)
         place.runs.append(key)
 
     jobs = [Job("check", job.key, job.payload, NOW + 3_600_000) for job in sections(count)]

@@ -18,17 +18,17 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 from redis.exceptions import NoScriptError, TimeoutError
 
-from local.redis import EmbeddedRedis
-from shared.core.durations import Durations
-from shared.core.holdings import Holdings
-from shared.core.intake import Wish
-from shared.core.jobs import Delivery, Job
-from shared.stores.breaker import Breaker
-from shared.stores.dead_letters import letter_for
-from shared.stores.queue.fetcher import Fetcher
-from shared.stores.queue.storage import QueueStorage
-from shared.stores.redis import RedisError
+from shared.durations import Durations
+from shared.queue.dead_letters import letter_for
+from shared.queue.fetcher import Fetcher
+from shared.queue.holdings import Holdings
+from shared.queue.intake import Wish
+from shared.queue.jobs import Delivery, Job
+from shared.queue.storage import QueueStorage
+from shared.redis import RedisError
+from shared.source.breaker import Breaker
 from tests.support.redis import NOW
+from workshop.parts.redis import EmbeddedRedis
 
 pytestmark = pytest.mark.real_redis
 

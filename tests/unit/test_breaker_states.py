@@ -15,7 +15,8 @@ from shared.durations import Durations
 from shared.redis import connect_redis
 from shared.source.breaker import Breaker, BreakerStatus, Refused, Unknown
 from shared.source.permit import Permit
-from tests.support.redis import command_counts
+from tests.support.redis import ROOT, command_counts
+from workshop.parts.redis import EmbeddedRedis
 
 FOREVER = replace(Durations(), breaker_open=3600.0, probe_lease=3600.0)
 
@@ -236,7 +237,7 @@ _MADE = st.lists(st.tuples(_FIELD, _VALUE), max_size=6).map(
 @pytest.mark.real_redis
 @given(value=st.one_of(_MADE, st.text(st.characters(codec="utf-8"), max_size=30)))
 def test_python_and_lua_read_every_value_alike(redis_server: EmbeddedRedis, value: str) -> None:
-    rules = (LUA / "breaker_rules.lua").read_text()
+    rules = (ROOT / "shared/source/breaker_rules.lua").read_text()
     show = """
       local b = read_breaker(ARGV[1])
       local function shown(number) return number and string.format('%.0f', number) or 'None' end

@@ -84,8 +84,9 @@ def declare_ticks(huey: LeasedHuey, duties: Duties, schedule: str, timezone: str
 
     @huey.control(every=duties.durations.rescue)
     def rescue(turn: Turn) -> None:
-        duties.catch_up(latest_slots(schedule, timezone, duties.clock()), turn.wait)
-        duties.rescue()
+        ran = duties.catch_up(latest_slots(schedule, timezone, duties.clock()), turn.wait)
+        if not any(report.begun for report in ran):  # what was queued a moment ago is not lost yet
+            duties.rescue()
 
 
 def declare_mail(huey: LeasedHuey, parts: Wiring) -> None:

@@ -121,7 +121,12 @@ class Duties:
         for slot, group in sorted((slot, group) for group, slot in due.items()):
             tick = latest[group]
             if tick is None or datetime.fromisoformat(tick["slot"]) < slot or not tick["finished"]:
-                log.warning("catching up with a missed tick", extra={"slot": slot.isoformat(), "group": group})
+                level, what = (
+                    (logging.INFO, "first tick")
+                    if tick is None
+                    else (logging.WARNING, "catching up with a missed tick")
+                )
+                log.log(level, what, extra={"slot": slot.isoformat(), "group": group})
                 ran.append(self.tick(slot, wait))
         return [report for report in ran if report]
 

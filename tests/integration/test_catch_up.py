@@ -8,8 +8,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from huey_app import declare_ticks
 from shared.checks.duties import Duties, Worker
 from shared.checks.tick import TickOrder
+from shared.queue import Turn
 from shared.schedule import latest_slots
 from shared.sections.section import Section
 from shared.sections.slots import Group
@@ -61,6 +63,31 @@ def test_nothing_is_caught_up_twice(watched: Stage) -> None:
     one.catch_up(due(watched), never_stopping)
     assert one.catch_up(due(watched), never_stopping) == []
     assert duties(watched.parts, "two").catch_up(due(watched), never_stopping) == []
+
+
+def test_a_system_that_was_born_just_now_has_missed_nothing(watched: Stage, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", logger="shared")
+    one = duties(watched.parts)
+    one.catch_up(due(watched), never_stopping)
+    assert "first tick" in caplog.messages
+    assert {record.levelname for record in caplog.records} == {"INFO"}
+    watched.clock.at = AT + timedelta(hours=1)
+    one.catch_up(due(watched), never_stopping)
+    missed = [record.levelname for record in caplog.records if record.message == "catching up with a missed tick"]
+    assert missed == ["WARNING", "WARNING"]
+
+
+def test_what_was_caught_up_with_a_moment_ago_is_not_rescued_yet(
+    watched: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rescues: list[str] = []
+    monkeypatch.setattr(Duties, "rescue", lambda one: rescues.append(one.worker.name))
+    declare_ticks(watched.parts.huey, duties(watched.parts), *SCHEDULE)
+    control = next(control for control in watched.parts.huey.controls if control.name == "rescue")
+    control.function(Turn(threading.Event()))
+    assert (queued(watched), len(rescues)) == (2, 0)
+    control.function(Turn(threading.Event()))
+    assert len(rescues) == 1
 
 
 def test_a_tick_that_failed_is_caught_up(watched: Stage, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,12 +8,14 @@ from typing import Any
 
 import pytest
 import requests
+import resend
 
 from workshop.inbox.letters import problem_with
 from workshop.inbox.limits import Limits
 from workshop.inbox.mailbox import Mailbox
 from workshop.inbox.server import FAULTS, InboxApp
-from workshop.parts.web import Server
+from workshop.inbox.webhooks import Courier
+from workshop.parts.web import Answer, Request, Server
 
 KEY = "re_key"
 
@@ -332,6 +334,39 @@ def test_the_mails_can_be_filtered_read_and_thrown_away(account: Account) -> Non
     assert (emptied["accepted"], emptied["emails"]) == (3, [])
     account.send([email()])
     assert [one["number"] for one in account.got("?after=3")] == [4]
+
+
+def test_what_became_of_a_mail_is_brought_to_the_webhook_signed_as_resend_signs_it() -> None:
+    secret, brought = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", []
+
+    def site(request: Request) -> Answer:
+        words = {name: request.headers[f"svix-{name}"] for name in ("id", "timestamp", "signature")}
+        payload = request.body.decode()
+        resend.Webhooks.verify({"payload": payload, "headers": words, "webhook_secret": secret})  # type: ignore[typeddict-item]
+        brought.append(request.json())
+        return Answer(503 if "Second" in payload else 200)
+
+    with Server(site) as webhook:
+        app = InboxApp(KEY, Mailbox(), Limits(50), Courier(webhook.url, secret))
+        with Server(app) as server:
+            account = Account(server, app, Clock())
+            account.send([email("ann@example.edu"), email("ben@example.edu", subject="Second")])
+            first, second = (f"{account.url}/control/emails/{one['id']}" for one in account.got())
+            for event in ("delivered", "bounced", "complained"):
+                answer = account.http.post(first, json={"event": event}, timeout=10)
+                assert answer.json() == {"answered": 200}
+            assert account.http.post(second, json={"event": "bounced"}, timeout=10).json() == {"answered": 503}
+            assert account.http.post(first, json={"event": "eaten"}, timeout=10).status_code == 400
+            account.http.close()
+    assert [one["type"] for one in brought[:3]] == ["email.delivered", "email.bounced", "email.complained"]
+    assert brought[1]["data"]["bounce"]["type"] == "Permanent"
+    assert brought[0]["data"]["to"] == ["ann@example.edu"]
+
+
+def test_an_inbox_without_a_webhook_says_so(account: Account) -> None:
+    account.send([email()])
+    answer = account.http.post(f"{account.url}/control/emails/{account.got()[0]['id']}", json={"event": "bounced"})
+    assert (answer.status_code, "--webhook" in answer.text) == (400, True)
 
 
 def test_the_page_shows_mail_without_letting_it_act(account: Account) -> None:

@@ -32,6 +32,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--start-ms", type=int, help="where the clock begins (default: the tape's start, or now)")
     parser.add_argument("--length-ms", type=int, default=_WEEK, help="length of the season by chance")
     parser.add_argument("--rate", type=float, default=0.0, help="speed of the clock: 0 stands still, 1 is ours")
+    parser.add_argument("--desk", help="where its page can reach the product (up --local)")
     options = parser.parse_args(arguments)
     try:
         start, timelines = _timelines(options)
@@ -42,7 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
     if not options.token:
         print(f"campus token: {token}", flush=True)
     campus = Campus(options.term or term_of(timelines), timelines, VirtualClock(start, options.rate))
-    app = CampusApp(campus, token)
+    app = CampusApp(campus, token, options.desk)
     serve_until_stopped("campus", Server(app, options.port), app.stop)
     return 0
 

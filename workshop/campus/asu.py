@@ -82,7 +82,7 @@ class AsuCatalog:
         self._campus, self._wait = campus, wait
         self._scrolls: OrderedDict[str, _Search] = OrderedDict()
         self._lock = threading.Lock()
-        self._asked = self._at_once = self._most_at_once = 0
+        self.asked = self._at_once = self._most_at_once = 0
 
     def __call__(self, request: Request) -> Answer:
         """Answer one search."""
@@ -93,10 +93,10 @@ class AsuCatalog:
             **{name: request.query.get(name, "") for name in ("term", "subject", "classNbr", "scrollId")},
         }
         with self._lock:
-            self._asked += 1
+            self.asked += 1
             self._at_once += 1
             self._most_at_once = max(self._most_at_once, self._at_once)
-            self._calls.append({"number": self._asked, **call})
+            self._calls.append({"number": self.asked, **call})
         try:
             return self._search(request)
         finally:
@@ -108,7 +108,7 @@ class AsuCatalog:
         with self._lock:
             known = list(self._calls)
         calls = [call for call in known if call["number"] > after]
-        return {"asked": self._asked, "most_at_once": self._most_at_once, "calls": calls}
+        return {"asked": self.asked, "most_at_once": self._most_at_once, "calls": calls}
 
     def _search(self, request: Request) -> Answer:
         if request.headers.get("authorization") != "Bearer null":

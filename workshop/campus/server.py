@@ -22,6 +22,8 @@ from collections.abc import Callable
 from importlib.resources import files
 from typing import Any
 
+import requests
+
 from workshop.campus.asu import PATH as CATALOG_PATH
 from workshop.campus.asu import AsuCatalog
 from workshop.campus.campus import Campus
@@ -57,9 +59,9 @@ FAULTS: Kinds = {
 class CampusApp:
     """Answers the requests of one campus."""
 
-    def __init__(self, campus: Campus, token: str) -> None:
-        """`token` is what the scraper's callers must show."""
-        self.campus = campus
+    def __init__(self, campus: Campus, token: str, desk: str | None = None) -> None:
+        """`token` is what the scraper's callers must show; `desk` is where the page's questions to the product go."""
+        self.campus, self._desk = campus, desk
         self.faults = Faults(FAULTS)
         self.latency_ms = 0
         self._token = token
@@ -86,6 +88,8 @@ class CampusApp:
             return self.faults.answer(request)
         if request.path == "/control/catalog/faults":
             return self.catalog.faults.answer(request)
+        if self._desk and request.path.startswith("/desk/"):
+            return self._ask_desk(self._desk, request)
         route = self._routes.get((request.method, request.path))
         return route(request) if route else json_answer({"success": False, "error": "Not found"}, 404)
 
@@ -138,8 +142,25 @@ class CampusApp:
             raise BadRequest("after must be the number of a call")
         return json_answer(self.catalog.calls_json(int(after)))
 
+    def _ask_desk(self, desk: str, request: Request) -> Answer:
+        """Hand a question of our page on: a page may only talk with the server that it came from."""
+        with requests.Session() as http:
+            http.trust_env = False
+            try:
+                answer = http.request(request.method, desk + request.path, data=request.body, timeout=120)
+            except requests.RequestException:
+                return json_answer({"error": "the desk does not answer"}, 502)
+        return Answer(answer.status_code, answer.content)
+
     def _status(self, _: Request) -> Answer:
-        return json_answer({"status": "ok", "lookups": self.campus.lookups.total(), "faults": self.faults.as_json()})
+        return json_answer(
+            {
+                "status": "ok",
+                "lookups": self.campus.lookups.total(),
+                "catalog_calls": self.catalog.asked,
+                "faults": self.faults.as_json(),
+            }
+        )
 
     def _clock(self, request: Request) -> Answer:
         clock = self.campus.clock
@@ -162,7 +183,13 @@ class CampusApp:
 
     def _sections(self, _: Request) -> Answer:
         clock = self.campus.clock
-        head = {"term": self.campus.term, "now_ms": clock.now_ms(), "rate": clock.rate, "latency_ms": self.latency_ms}
+        head: dict[str, Any] = {
+            "term": self.campus.term,
+            "now_ms": clock.now_ms(),
+            "rate": clock.rate,
+            "latency_ms": self.latency_ms,
+        }
+        head |= {"desk": self._desk, "catalog_calls": self.catalog.asked}
         return json_answer({**head, "sections": self.campus.sections_json()})
 
     def _section(self, request: Request) -> Answer:

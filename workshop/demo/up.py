@@ -11,14 +11,17 @@ import time
 from rich.console import Console
 
 from workshop.campus.chance import make_campus
+from workshop.campus.sections import Timeline
 from workshop.campus.tape import term_of
-from workshop.demo.students import make_students
+from workshop.demo.students import Watch, make_students
+from workshop.desk.desk import Desk, Example, choose_example
 from workshop.parts.registry import Registry
 from workshop.parts.stack import PartError, Stack
+from workshop.parts.web import Server
 
 _SECTIONS = 60
 _SEED = 1
-_PORT = 8080  # where the functions are when nobody says otherwise
+_PORT, _DESK_PORT = 8080, 8090  # of the functions and of the desk, when nobody says otherwise and they are free
 _WEEK_MS = 7 * 24 * 3600 * 1000
 
 
@@ -31,42 +34,62 @@ def run_local(port: int | None = None) -> int:
     start = int(time.time() * 1000)
     arguments = ["--seed", str(_SEED), "--sections", str(_SECTIONS), "--start-ms", str(start)]
     arguments += ["--length-ms", str(_WEEK_MS), "--rate", "1"]
-    with Stack(arguments, replay=False, port=port or _usual_port(), aloud=True) as stack:
+    timelines = make_campus(_SEED, _SECTIONS, start, _WEEK_MS)
+    term = term_of(timelines)
+    watches = make_students(_SEED, [timeline.class_nbr for timeline in timelines], [start])
+    desk = Desk()
+    with (
+        Server(desk, _free_or_zero(_DESK_PORT)) as front,
+        Stack(
+            [*arguments, "--term", term, "--desk", front.url],
+            replay=False,
+            port=port or _free_or_zero(_PORT) or None,
+            aloud=True,
+        ) as stack,
+    ):
         try:
-            stack.start(lambda what: console.print(f"Starting {what} …"), before_product=lambda: _fill(stack, start))
-            _tell(console, stack)
+            stack.start(
+                lambda what: console.print(f"Starting {what} …"),
+                before_product=lambda: _fill(stack, term, timelines, watches),
+            )
+            example = choose_example(stack, term, timelines, watches, start)
+            settings_file = str(stack.write_settings())
+            desk.open(stack, example, settings_file)
+            _tell(console, stack, front.url, example, settings_file)
             while not stopped.wait(1.0):
                 stack.check()
+                desk.follow_the_clock()
         except (PartError, RuntimeError, OSError) as problem:
             console.print(f"[bold red]Broke off:[/] {problem}", highlight=False, soft_wrap=True)
             return 1
+        finally:
+            desk.close()
         console.print("Stopping …")
     return 0
 
 
-def _usual_port() -> int | None:
-    """The port everybody expects, unless it is taken."""
+def _free_or_zero(port: int) -> int:
+    """The port that everybody expects; 0 (any) when it is taken."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind(("127.0.0.1", _PORT))
+            probe.bind(("127.0.0.1", port))
         except OSError:
-            return None
-        return _PORT
+            return 0
+        return port
 
 
-def _fill(stack: Stack, start: int) -> None:
+def _fill(stack: Stack, term: str, timelines: list[Timeline], watches: list[Watch]) -> None:
     """Students with watches, so that there is something to check and somebody to tell."""
-    timelines = make_campus(_SEED, _SECTIONS, start, _WEEK_MS)
     courses = {timeline.class_nbr: timeline.course for timeline in timelines}
-    watches = make_students(_SEED, list(courses), [start])
     with Registry(stack.postgres.url()) as registry:
         registry.sign_up(list({watch.student.user_id: watch.student for watch in watches}.values()))
-        registry.add_watches(term_of(timelines), courses, watches)
+        registry.add_watches(term, courses, watches)
 
 
-def _tell(console: Console, stack: Stack) -> None:
+def _tell(console: Console, stack: Stack, desk: str, example: Example, settings_file: str) -> None:
     lines = (
+        ("Desk", f"{desk}/", "begin here: it links all of this"),
         ("Health", f"{stack.functions_url}/api/monitoring/health", ""),
         ("Inbox", f"{stack.inbox_url}/", "what students get"),
         ("Campus", f"{stack.campus_url}/", "open a seat, name an instructor, break things"),
@@ -75,11 +98,21 @@ def _tell(console: Console, stack: Stack) -> None:
     console.rule("[bold]PickMyClass is up[/]", style="magenta")
     for name, address, about in lines:
         console.print(f"{name:>10}  [bold]{address}[/]  [dim]{about}[/]", highlight=False, soft_wrap=True)
-    bearer = f"-H 'Authorization: Bearer {stack.cron_secret}'"
-    console.print("\nTicks come at every half hour. To check every section now, after you changed the campus:")
-    console.print(f"  curl {bearer} '{stack.functions_url}/api/cron?group=all'", highlight=False, soft_wrap=True)
-    console.print("To look and act as an operator, in another shell:")
-    read = f"set -a; . {shlex.quote(str(stack.write_settings()))}; set +a"
-    console.print(f"  {read}; ./run.sh ops status", highlight=False, soft_wrap=True)
+    words = (
+        (
+            f"Term {example.term}: {example.course} ({example.class_nbr}) is full, and {example.student} watches it:",
+            f"curl -H 'Authorization: Bearer {example.token}' {stack.functions_url}/api/class-watches",
+        ),
+        (
+            "Ticks come at every half hour. To check every section now, after you changed the campus:",
+            f"curl -H 'Authorization: Bearer {stack.cron_secret}' '{stack.functions_url}/api/cron?group=all'",
+        ),
+        (
+            "To look and act as an operator, in another shell:",
+            f"set -a; . {shlex.quote(settings_file)}; set +a; ./run.sh ops status",
+        ),
+    )
+    for about, command in words:
+        console.print(f"\n{about}\n  {command}", highlight=False, soft_wrap=True)
     console.print("Ctrl-C stops everything.")
     console.rule(style="magenta")

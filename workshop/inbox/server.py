@@ -16,6 +16,7 @@ from typing import Any
 from workshop.inbox.letters import problem_with, recipients
 from workshop.inbox.limits import Limits
 from workshop.inbox.mailbox import KeyBusy, KeyReused, Mailbox, Replay
+from workshop.inbox.webhooks import EVENTS, Courier
 from workshop.parts.faults import Fault, Faults, Kinds
 from workshop.parts.web import Answer, BadRequest, Request, json_answer, page_answer
 
@@ -39,9 +40,9 @@ _WHOLE_CALL = FAULTS.keys() - {"reject"}  # that one is about an address, not ab
 class InboxApp:
     """Answers the requests of one account."""
 
-    def __init__(self, api_key: str, mailbox: Mailbox, limits: Limits) -> None:
-        """`api_key` is what the account's callers must show."""
-        self.mailbox, self.limits = mailbox, limits
+    def __init__(self, api_key: str, mailbox: Mailbox, limits: Limits, courier: Courier | None = None) -> None:
+        """`api_key` is what the account's callers must show; `courier` brings events to their webhook, if any."""
+        self.mailbox, self.limits, self._courier = mailbox, limits, courier
         self.faults = Faults(FAULTS)
         self._api_key = api_key
         self._stopping = threading.Event()
@@ -54,9 +55,8 @@ class InboxApp:
             return self.faults.answer(request)
         if request.path == "/control/emails":
             return self._emails(request)
-        if request.path.startswith("/control/emails/") and request.method == "GET":
-            mail = self.mailbox.mail(request.path.rsplit("/", 1)[1])
-            return json_answer(mail.as_json(full=True)) if mail else _error(404, "not_found", "Email not found")
+        if request.path.startswith("/control/emails/"):
+            return self._email(request)
         if request.path == "/control/day" and request.method == "POST":
             self.limits.start_a_day()
             return json_answer({"ok": True})
@@ -166,6 +166,20 @@ class InboxApp:
             if fault:
                 return str(fault.options["message"])
         return None
+
+    def _email(self, request: Request) -> Answer:
+        """One mail, or (POST `{event}`) what is to be said to the site's webhook of it."""
+        mail = self.mailbox.mail(request.path.rsplit("/", 1)[1])
+        if mail is None:
+            return _error(404, "not_found", "Email not found")
+        if request.method != "POST":
+            return json_answer(mail.as_json(full=True) | {"events": list(EVENTS) if self._courier else []})
+        event = request.fields().get("event")
+        if event not in EVENTS:
+            raise BadRequest(f"event must be one of {', '.join(EVENTS)}")
+        if self._courier is None:
+            raise BadRequest("this inbox knows no webhook: start it with --webhook and --webhook-secret")
+        return json_answer({"answered": self._courier.tell(mail, event)})
 
     def _emails(self, request: Request) -> Answer:
         if request.method == "DELETE":

@@ -68,10 +68,22 @@ class Registry:
         found = self._connection.execute("select kind, count(*) from pickmyclass.section_events group by kind")
         return dict(found.fetchall())
 
+    def watchers(self) -> dict[str, list[str]]:
+        """The addresses of those who watch each section, by its number."""
+        found = self._connection.execute(
+            "select w.class_nbr, array_agg(u.email order by u.email) from public.class_watches w"
+            " join auth.users u on u.id = w.user_id group by w.class_nbr"
+        )
+        return dict(found.fetchall())
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()
+
     def __enter__(self) -> Self:
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._connection.close()
+        self.close()

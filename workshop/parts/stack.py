@@ -5,6 +5,7 @@ The processes of the product are the real ones, started by the real commands; on
 
 from __future__ import annotations
 
+import base64
 import os
 import re
 import secrets
@@ -95,6 +96,7 @@ class Stack:
         self.postgres = EmbeddedPostgres()
         self.redis = EmbeddedRedis()
         self.scraper_token, self.resend_key = secrets.token_urlsafe(16), "re_" + secrets.token_urlsafe(16)
+        self.webhook_secret = "whsec_" + base64.b64encode(secrets.token_bytes(24)).decode()
         self.cron_secret = secrets.token_urlsafe(16)
         self.parts: list[Part] = []
         self.campus_url = self.inbox_url = ""
@@ -116,7 +118,7 @@ class Stack:
             campus = self._part(
                 "campus", ["-m", "workshop.campus", *self._campus_arguments, f"--token={self.scraper_token}"]
             )
-            inbox = self._part("inbox", ["-m", "workshop.inbox", "--rate", str(_UNLIMITED), "--key", self.resend_key])
+            inbox = self._part("inbox", ["-m", "workshop.inbox", *self._inbox_arguments()])
             postgres.result()
             redis.result()
             self.campus_url, self.inbox_url = campus.address(), inbox.address()
@@ -178,6 +180,7 @@ class Stack:
             "SCRAPER_SECRET_TOKEN": self.scraper_token,
             "RESEND_API_URL": self.inbox_url,
             "RESEND_API_KEY": self.resend_key,
+            "RESEND_WEBHOOK_SECRET": self.webhook_secret,
             "NOTIFICATION_FROM_EMAIL": "PickMyClass <notify@pickmyclass.example>",
             "CRON_SECRET": self.cron_secret,
             "UNSUBSCRIBE_SIGNING_SECRET": secrets.token_urlsafe(32),
@@ -192,6 +195,11 @@ class Stack:
         if self._replay:
             ours |= {"CRON_SCHEDULE": "off", "LOG_LEVEL": "WARNING"}
         return dict.fromkeys([*settings.names(), *_OLD_NAMES], "") | ours
+
+    def _inbox_arguments(self) -> list[str]:
+        webhook = f"{self.functions_url}/api/webhooks/resend"
+        words = {"rate": str(_UNLIMITED), "key": self.resend_key, "webhook": webhook}
+        return [f"--{name}={value}" for name, value in {**words, "webhook-secret": self.webhook_secret}.items()]
 
     def _functions_answer(self) -> str | None:
         try:

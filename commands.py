@@ -72,8 +72,9 @@ def rehearse(speed: float, clock: Path | None) -> None:
     """Let this process wait `speed` times as short and tell the time by `clock`, if a chaos run started it."""
     if speed == 1 and clock is None:
         return
+    from shared.clock import now
     from shared.durations import Durations
-    from shared.wiring import now, wiring
+    from shared.wiring import wiring
     from workshop.chaos.clock import ShiftedClock
 
     wiring(clock=ShiftedClock(clock) if clock else now, durations=Durations().divided_by(speed))
@@ -199,19 +200,21 @@ def test(words: tuple[str, ...]) -> None:
 @commands.command()
 @click.option("--fix", is_flag=True, help="Format and mend what can be mended.")
 def check(fix: bool) -> None:
-    """Formatter, linter and strict types."""
-    steps = [
-        ["ruff", "format", *([] if fix else ["--check"]), "."],
-        ["ruff", "check", *(["--fix"] if fix else []), "."],
-        ["mypy"],
-    ]
-    failed = [step[0] for step in steps if _tool(step) != 0]
+    """Formatter, linter, strict types, which room may know which, dead code."""
+    steps = {
+        "format": ["-m", "ruff", "format", *([] if fix else ["--check"]), "."],
+        "lint": ["-m", "ruff", "check", *(["--fix"] if fix else []), "."],
+        "types": ["-m", "mypy"],
+        "rooms": ["-c", "from importlinter.cli import lint_imports_command; lint_imports_command()", "--no-logo"],
+        "dead code": ["-m", "vulture"],
+    }
+    failed = [name for name, words in steps.items() if _python(words) != 0]
     if failed:
         raise click.ClickException(f"not clean: {', '.join(failed)}")
 
 
-def _tool(step: list[str]) -> int:
-    return subprocess.run([sys.executable, "-m", *step], cwd=ROOT).returncode  # noqa: S603 - our own arguments
+def _python(words: list[str]) -> int:
+    return subprocess.run([sys.executable, *words], cwd=ROOT).returncode  # noqa: S603 - our own arguments
 
 
 if __name__ == "__main__":

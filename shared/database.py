@@ -54,8 +54,14 @@ class DatabaseUnavailable(DatabaseError):  # noqa: N818 - it says a state, not a
         return "no_answer"
 
 
-class Database(Protocol):
-    """What the rest of the program knows of the database."""
+class DatabaseCalls(Protocol):
+    """What most of the program needs of the database: SQL functions by name. Raises `DatabaseError`."""
+
+    def call(self, function: str, **arguments: Any) -> Any: ...
+
+
+class Database(DatabaseCalls, Protocol):
+    """The gateway."""
 
     @property
     def calls(self) -> int:

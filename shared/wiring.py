@@ -10,16 +10,16 @@ import socket
 import threading
 import uuid
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 from typing import Generic, TypeVar, overload
 from zoneinfo import ZoneInfo
 
 from shared import logs
 from shared.checks.check import Checker
+from shared.checks.measures import MeasuredChecker, MeasuredScraper, Measures
 from shared.checks.tick import Ticker
+from shared.clock import Clock, now
 from shared.database import Database, connect_postgres, connect_supabase
 from shared.durations import Durations
-from shared.health.measures import MeasuredChecker, MeasuredScraper, Measures
 from shared.lock import Lock
 from shared.mail.renderer import Renderer
 from shared.mail.resend import ResendClient
@@ -58,11 +58,6 @@ class part(Generic[T]):  # noqa: N801 - it is read as a decorator
             return made
 
 
-def now() -> datetime:
-    """The time, aware, in UTC."""
-    return datetime.now(UTC)
-
-
 class Wiring:
     """The parts of one process, each made at first use. Safe to share between threads."""
 
@@ -70,7 +65,7 @@ class Wiring:
         self,
         settings: Settings,
         *,
-        clock: Callable[[], datetime] = now,
+        clock: Clock = now,
         durations: Durations | None = None,
         replay: bool = False,
     ) -> None:
@@ -180,7 +175,7 @@ _wiring: Wiring | None = None
 _making = threading.Lock()
 
 
-def wiring(*, clock: Callable[[], datetime] = now, durations: Durations | None = None) -> Wiring:
+def wiring(*, clock: Clock = now, durations: Durations | None = None) -> Wiring:
     """The process's own parts, from its environment. Raises `SettingsError` when a value is malformed.
 
     `clock` and `durations` count when the parts are made, at the first call: a chaos run hands its own in.

@@ -13,14 +13,15 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from shared.database import DatabaseError
+from shared.checks.needs import Gate, LooksUp
+from shared.clock import Clock
+from shared.database import DatabaseCalls, DatabaseError
 from shared.sections.changes import Changes, EventKind, detect
 from shared.sections.section import Facts, Known, Observation, Section
 from shared.sections.slots import group_of, latest_slot
 from shared.source import answers, breaker
 from shared.source.answers import Answer, Broken, Found, NotFound, Throttled
 from shared.source.permit import Permit
-from shared.tools import Clock, DatabaseCalls, Gate, LooksUp
 
 log = logging.getLogger(__name__)
 

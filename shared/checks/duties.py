@@ -15,10 +15,10 @@ from typing import Any, Literal, Protocol
 from redis import RedisError
 
 from shared.checks.tick import LockBusyError, LockUnavailableError, Ticker, TickOrder, TickReport
-from shared.database import DatabaseError
+from shared.clock import Clock
+from shared.database import DatabaseCalls, DatabaseError
 from shared.durations import Durations
 from shared.sections.slots import Group, group_at, slot_start
-from shared.tools import Clock, DatabaseCalls
 
 log = logging.getLogger(__name__)
 

@@ -17,14 +17,15 @@ from typing import Any, Literal
 
 from redis import RedisError
 
-from shared.database import DatabaseError
+from shared.checks.needs import Locks, Pushes
+from shared.clock import Clock
+from shared.database import DatabaseCalls, DatabaseError
 from shared.durations import Durations
 from shared.lock import Busy, Unavailable
 from shared.logs import bind
 from shared.queue.jobs import Job
 from shared.sections.section import Section
 from shared.sections.slots import Group, group_of, latest_slot, next_slot, slot_start
-from shared.tools import Clock, DatabaseCalls, Locks, Pushes
 
 log = logging.getLogger(__name__)
 

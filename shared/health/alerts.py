@@ -11,32 +11,24 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any
 
-from shared.database import DatabaseError
+from shared.database import DatabaseCalls, DatabaseError
 from shared.health.check import Trouble
 from shared.health.health import health_of
 from shared.mail.resend import Accepted, Outcome
-
-if TYPE_CHECKING:
-    from shared.wiring import Wiring
+from shared.parts import Parts
 
 log = logging.getLogger(__name__)
 
 AGAIN_SECONDS = 3600.0
 
 
-class Calls(Protocol):
-    """The gateway to the database."""
-
-    def call(self, function: str, **arguments: Any) -> Any: ...
-
-
 Send = Callable[[str, str, str], bool]
 """Sends (key, subject, text); whether it was accepted."""
 
 
-def raise_alerts(parts: Wiring) -> int:
+def raise_alerts(parts: Parts) -> int:
     """Look at how it goes and tell the operator what is new; how many were told. Never raises for an outage.
 
     For a consumer's control thread, every minute. Costs two calls of Postgres and no Redis command.
@@ -52,7 +44,7 @@ def raise_alerts(parts: Wiring) -> int:
         return 0
 
 
-def tell(database: Calls, worker: str, found: list[Trouble], send: Send, again: float = AGAIN_SECONDS) -> int:
+def tell(database: DatabaseCalls, worker: str, found: list[Trouble], send: Send, again: float = AGAIN_SECONDS) -> int:
     """Claim what is due to be told, send it, and note what was sent. `again`: seconds between mails of one cause."""
     wanted = [{"cause": one.cause, "words": one.what, "hold_seconds": one.alert_after} for one in found]
     answer = database.call("pmc_claim_alerts", p_worker=worker, p_causes=wanted, p_again_seconds=again)
@@ -79,7 +71,7 @@ def write(alert: Mapping[str, Any], remedy: str) -> tuple[str, str]:
     return f"[PickMyClass] {words}"[:200], text
 
 
-def _sender(parts: Wiring) -> Send:
+def _sender(parts: Parts) -> Send:
     """Sends to the operator through Resend; without an address or key the log has to do."""
     settings = parts.settings
     resend = parts.mail.resend

@@ -9,17 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from shared.health.checks_stores import BreakerCheck, LockCheck, RedisCheck
 from shared.health.checks_work import ALIVE_SECONDS, QueueCheck, QueueFigures
 from shared.health.faults import NO_ANSWER, Fault
 from shared.lock import LockStatus
+from shared.parts import Parts
+from shared.queue import Snapshot
 from shared.source.breaker import BreakerStatus
-
-if TYPE_CHECKING:
-    from shared.queue import Snapshot
-    from shared.wiring import Wiring
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +50,7 @@ class RedisSide:
 NOBODY_KNOWS = RedisSide(RedisCheck(), BreakerCheck("UNKNOWN"), LockCheck(known=False), QueueCheck(None))
 
 
-def beat_figures(parts: Wiring, seen: Snapshot) -> dict[str, Any]:
+def beat_figures(parts: Parts, seen: Snapshot) -> dict[str, Any]:
     """The `figures` of this consumer's beat, from what it has seen last: costs no Redis command.
 
     How many dead letters there are and how long the oldest job waits it cannot know without asking; the summary

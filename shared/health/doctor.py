@@ -20,18 +20,18 @@ from shared.health.doctor_services import resend, scraper
 from shared.health.findings import Finding, fine, note, problem
 from shared.health.probes import Probes
 from shared.migrations import MIGRATIONS, read_migrations
+from shared.parts import Parts
 from shared.redis import RedisError
 from shared.settings import ROOT, SettingsError
-from shared.wiring import Wiring
 
 DEADLINE_SECONDS = 10.0
 SLOW_REDIS_MS = 50.0
 _REMEMBERING = ("noeviction",)
 
-Examination = Callable[[Wiring], Iterator[Finding]]
+Examination = Callable[[Parts], Iterator[Finding]]
 
 
-def examine(parts: Wiring) -> list[Finding]:
+def examine(parts: Parts) -> list[Finding]:
     """All findings, in the order of the examinations."""
     questions = {name: _asking(examination, parts) for name, examination in EXAMINATIONS.items()}
     answers = Probes(DEADLINE_SECONDS).ask(questions)
@@ -47,11 +47,11 @@ def unreadable_settings(error: SettingsError) -> list[Finding]:
     return [problem("settings", one.name, f"{one.remedy}. Then restart both services.") for one in error.problems]
 
 
-def _asking(examination: Examination, parts: Wiring) -> Callable[[], list[Finding]]:
+def _asking(examination: Examination, parts: Parts) -> Callable[[], list[Finding]]:
     return lambda: list(examination(parts))
 
 
-def settings(parts: Wiring) -> Iterator[Finding]:
+def settings(parts: Parts) -> Iterator[Finding]:
     """Everything that production needs is set, and what is optional is known to be missing."""
     missing = parts.settings.missing()
     for name in missing:
@@ -69,7 +69,7 @@ def settings(parts: Wiring) -> Iterator[Finding]:
             yield note("settings", f"{name} is not set: {consequence}", f"Set {name} in .env (see .env.example)")
 
 
-def redis(parts: Wiring) -> Iterator[Finding]:
+def redis(parts: Parts) -> Iterator[Finding]:
     """It answers quickly, is new enough, and forgets nothing when memory gets short."""
     if parts.settings.redis_url is None:
         return
@@ -88,7 +88,7 @@ def redis(parts: Wiring) -> Iterator[Finding]:
     yield from _redis_server(parts)
 
 
-def _redis_server(parts: Wiring) -> Iterator[Finding]:
+def _redis_server(parts: Parts) -> Iterator[Finding]:
     try:
         told: Any = parts.redis.info()
     except ResponseError:
@@ -107,7 +107,7 @@ def _redis_server(parts: Wiring) -> Iterator[Finding]:
         yield fine("redis", f"eviction policy {policy}")
 
 
-def database(parts: Wiring) -> Iterator[Finding]:
+def database(parts: Parts) -> Iterator[Finding]:
     """It answers, has every migration, and its clock agrees with ours."""
     chosen = parts.settings.transport
     if not (parts.settings.database_url or parts.settings.supabase_url):
@@ -135,7 +135,7 @@ def database(parts: Wiring) -> Iterator[Finding]:
     yield clock("the database's", server_time, before)
 
 
-def consumers(parts: Wiring) -> Iterator[Finding]:
+def consumers(parts: Parts) -> Iterator[Finding]:
     """At least one is alive."""
     try:
         check = WorkersCheck(living(parts.database.call("pmc_list_workers")))
@@ -150,7 +150,7 @@ def consumers(parts: Wiring) -> Iterator[Finding]:
         yield note("consumers", "CRON_SCHEDULE is off: someone else must call /api/cron every half hour")
 
 
-def machine(parts: Wiring) -> Iterator[Finding]:
+def machine(parts: Parts) -> Iterator[Finding]:
     """Disk, time zone, units."""
     yield disk(ROOT)
     yield timezone(parts.settings.cron_timezone)

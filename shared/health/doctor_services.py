@@ -10,12 +10,12 @@ import requests
 
 from shared.deadline import Deadline, bounded_session
 from shared.health.findings import Finding, fine, note, problem
-from shared.wiring import Wiring
+from shared.parts import Parts
 
 _TIMEOUT = (3.0, 6.0)
 
 
-def scraper(parts: Wiring) -> Iterator[Finding]:
+def scraper(parts: Parts) -> Iterator[Finding]:
     """It takes our token. Asked for a section that cannot be one, it has nothing to scrape: 400 is the good answer."""
     url, token = parts.settings.scraper_url, parts.settings.scraper_secret_token
     if url is None or token is None:
@@ -36,7 +36,7 @@ def scraper(parts: Wiring) -> Iterator[Finding]:
         yield problem("scraper", f"answers with {answer.status_code} to a request that is wrong", remedy)
 
 
-def resend(parts: Wiring) -> Iterator[Finding]:
+def resend(parts: Parts) -> Iterator[Finding]:
     """It takes our key, and the sender's domain is verified there."""
     settings = parts.settings
     if settings.resend_api_key is None or settings.notification_from_email is None:

@@ -12,7 +12,7 @@ from shared.settings import SettingsError
 
 log = logging.getLogger(__name__)
 
-NOT_SET, TIMEOUT, NO_ANSWER, REFUSED, BROKEN = "not_set", "timeout", "no_answer", "refused", "broken"
+NOT_SET, TIMEOUT, NO_ANSWER, BROKEN = "not_set", "timeout", "no_answer", "broken"
 
 
 @dataclass(frozen=True, slots=True)

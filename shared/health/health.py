@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from shared.health.beats import NOBODY_KNOWS, ended_jobs, side_of_beats
 from shared.health.check import Check, Unreadable, whole_seconds
@@ -31,11 +31,9 @@ from shared.health.faults import fault_of
 from shared.health.probes import Answer, Probes
 from shared.health.report import Report
 from shared.lock import LockStatus
+from shared.parts import Parts
 from shared.schedule import next_tick
 from shared.source.breaker import BreakerStatus
-
-if TYPE_CHECKING:
-    from shared.wiring import Wiring
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +57,7 @@ class Readiness:
 class Health:
     """Asks and remembers; one per process, safe to share between threads."""
 
-    def __init__(self, parts: Wiring, *, timer: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, parts: Parts, *, timer: Callable[[], float] = time.monotonic) -> None:
         """`timer` (seconds) says how old a kept answer is; the time in the answer is that of `parts.clock`."""
         self.parts, self._timer = parts, timer
         self._probes = Probes()
@@ -182,7 +180,7 @@ _current: Health | None = None
 _making = threading.Lock()
 
 
-def health_of(parts: Wiring) -> Health:
+def health_of(parts: Parts) -> Health:
     """The one `Health` of a process's parts, so that kept answers and hanging questions are shared by all requests."""
     global _current
     with _making:

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from shared.database import DatabaseError
-from shared.tools import Clock, DatabaseCalls
+from shared.clock import Clock
+from shared.database import DatabaseCalls, DatabaseError
 
 log = logging.getLogger(__name__)
 

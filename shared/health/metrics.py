@@ -8,18 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_LATEST as CONTENT_TYPE
 from prometheus_client.metrics_core import Metric
 
-from shared.health.measures import BOUNDS
+from shared.checks.measures import BOUNDS
 from shared.health.probes import Answer, Probes
-
-if TYPE_CHECKING:
-    from shared.wiring import Wiring
+from shared.parts import Parts
 
 __all__ = ["CONTENT_TYPE", "collect"]
 
@@ -28,7 +26,7 @@ STATUSES = ("pending", "sending", "sent", "delivered", "dropped", "dead")
 _probes = Probes()
 
 
-def collect(parts: Wiring) -> bytes:
+def collect(parts: Parts) -> bytes:
     """Every figure, in Prometheus's text format. A store that does not answer in time is `pickmyclass_up 0`."""
     questions: dict[str, Callable[[], Any]] = {
         "database": lambda: parts.database.call("pmc_read_metrics", p_now=parts.clock()),

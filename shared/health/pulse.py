@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from shared.health.beats import beat_figures
+from shared.parts import Parts
 from shared.queue.consumer import LeasedConsumer
-from shared.wiring import Wiring
 
 HUNG_AFTER = 150.0
 """Seconds: longer than a scrape with its commit can take."""
@@ -15,7 +15,7 @@ HUNG_AFTER = 150.0
 class Pulse:
     """Looks at one consumer."""
 
-    def __init__(self, parts: Wiring, consumer: LeasedConsumer) -> None:
+    def __init__(self, parts: Parts, consumer: LeasedConsumer) -> None:
         self._parts, self._consumer = parts, consumer
 
     @property

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from shared.tools import Clock, DatabaseCalls
+from shared.clock import Clock
+from shared.database import DatabaseCalls
 
 
 @dataclass(frozen=True, slots=True)

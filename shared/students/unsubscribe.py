@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 
+from shared.clock import Clock
+from shared.database import DatabaseCalls
 from shared.mail.tokens import UnsubscribeTokens
-from shared.tools import Clock, DatabaseCalls
 
 log = logging.getLogger(__name__)
 

@@ -10,11 +10,12 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from flask import Request
 
+from shared.parts import Parts
 from shared.redis import RedisError
 from shared.settings import Settings
 from shared.students.jwks import KeysUnavailableError
@@ -22,9 +23,6 @@ from shared.students.rate_limit import RateLimiter
 from shared.students.tokens import access_tokens
 from shared.web.auth import bearer_token
 from shared.web.replies import ReplyError
-
-if TYPE_CHECKING:
-    from shared.wiring import Wiring
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +44,7 @@ def refusal(error: str, status: int, headers: Mapping[str, str] | None = None) -
     return ReplyError(status, {"error": error}, headers)
 
 
-def require_user(request: Request, parts: Wiring, *, costly: bool = False) -> User:
+def require_user(request: Request, parts: Parts, *, costly: bool = False) -> User:
     """The student who asks. `costly`: the request makes the scraper work, which is rationed more tightly.
 
     Raises 401 for whoever shows no good token, shows the cookie from another site, or has no active account;
@@ -75,7 +73,7 @@ def _unauthorized() -> ReplyError:
     return refusal("Unauthorized", 401, {"WWW-Authenticate": "Bearer"})
 
 
-def _ration(user_id: str, parts: Wiring, *, costly: bool) -> None:
+def _ration(user_id: str, parts: Parts, *, costly: bool) -> None:
     """Count the request. Without Redis it passes: what is costly meets the breaker next, which then refuses."""
     settings = parts.settings
     kind, limit = (

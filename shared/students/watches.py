@@ -23,12 +23,12 @@ from shared.checks.check import (
     Outcome,
     known_from_json,
 )
+from shared.database import DatabaseCalls
 from shared.mail.send import MailRoom, send_own_mail
 from shared.sections.section import Facts, Section
 from shared.source import breaker
 from shared.source.answers import Broken, Found, NotFound
 from shared.source.permit import Permit
-from shared.tools import DatabaseCalls
 
 log = logging.getLogger(__name__)
 

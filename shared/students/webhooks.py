@@ -9,8 +9,9 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
+from shared.clock import Clock
+from shared.database import DatabaseCalls
 from shared.sections.text import one_line
-from shared.tools import Clock, DatabaseCalls
 
 log = logging.getLogger(__name__)
 

@@ -6,8 +6,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from shared.checks.check import CheckOrder
+from shared.checks.measures import BOUNDS, MeasuredChecker, MeasuredScraper, Measures
 from shared.durations import Durations
-from shared.health.measures import BOUNDS, MeasuredChecker, MeasuredScraper, Measures
 from shared.sections.section import Section
 from tests.support.site import SECRET, SECTIONS, TERM, Site
 

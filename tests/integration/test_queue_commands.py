@@ -30,7 +30,7 @@ def one_tick(place: Workplace, client: redis.Redis, count: int) -> dict[str, int
     """The commands of a tick from lock to the last acknowledgement; the consumer is idle before and after."""
 
     @place.huey.task(name="check")
-    def check(key: str, baseline: object, padding: str) -> None:
+    def check(key: str, **_baseline: object) -> None:
         delivery = current_delivery()
         assert delivery
         assert delivery.permit, "it came with the job"

@@ -18,7 +18,6 @@ NOON = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 """The hour at which most tests play; its term (2267) ends a month later."""
 
 SECTION = Section("2267", "12431")
-STAFF = Facts("CSE", "110", "Principles of Programming", "Staff", 0, 30, None, "BYAC 110", "MWF 9:00")
 _numbers = itertools.count(1)
 
 

@@ -7,7 +7,6 @@ import threading
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
@@ -39,7 +38,6 @@ from shared.settings import ROOT, Problem, SettingsError
 from shared.source.breaker import BreakerStatus
 
 NOW = datetime(2026, 3, 2, 17, 5, tzinfo=UTC)
-ARIZONA = ZoneInfo("America/Phoenix")
 AWAY = Fault("no_answer", "it is away")
 MAIL = MailFigures(0, None, 0, 0, 0, None, None, False, None, None, None)
 QUEUE = QueueFigures(0, 0, 0, 7, 1, 0)

@@ -13,8 +13,8 @@ from pathlib import Path
 import requests
 
 from shared.checks.tick import TickOrder
+from shared.clock import now
 from shared.durations import Durations
-from shared.wiring import now
 from workshop.bench.meters import CommandMeter, Commands
 from workshop.bench.report import Report
 from workshop.bench.site import Site, site, wait_until

@@ -13,8 +13,9 @@ import psycopg
 import requests
 
 from shared.checks.tick import TickOrder, TickReport
+from shared.clock import now
 from shared.settings import load
-from shared.wiring import Wiring, now
+from shared.wiring import Wiring
 from workshop.bench.meters import CommandMeter
 from workshop.parts.postgrest import EmbeddedPostgrest
 from workshop.parts.stack import Part, Stack

@@ -55,7 +55,6 @@ class Played:
     slots: list[PlayedSlot] = field(default_factory=list)
     http_calls: int = 0
     stuck: dict[str, Any] = field(default_factory=dict)
-    drain_seconds: float = 0.0
 
 
 class Play:
@@ -137,7 +136,7 @@ class Play:
             self._company.revive()
             tell(self.played)
             time.sleep(_LOOK_AGAIN)
-        self.played.stuck, self.played.drain_seconds = left, time.monotonic() - began
+        self.played.stuck = left
 
     def _on_the_way(self) -> dict[str, Any]:
         """What has not come to its end, by name."""

@@ -1,10 +1,9 @@
-"""What flows need of the stores and clients, as narrow protocols: a flow says what it uses, tests hand in less."""
+"""What a check and a tick need of the stores and clients, as narrow protocols: tests hand in less."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import datetime
-from typing import Any, Protocol
+from typing import Protocol
 
 from shared.lock import Busy, Held, Unavailable
 from shared.queue.jobs import Job, PushResult
@@ -12,18 +11,6 @@ from shared.sections.section import Section
 from shared.source.answers import Answer
 from shared.source.breaker import Refused, Unknown
 from shared.source.permit import Permit
-
-
-class Clock(Protocol):
-    """The time, aware. Handed in, so that a replay owns it from the tick to the SQL."""
-
-    def __call__(self) -> datetime: ...
-
-
-class DatabaseCalls(Protocol):
-    """The gateway: SQL functions by name. Raises `shared.database.DatabaseError`."""
-
-    def call(self, function: str, **arguments: Any) -> Any: ...
 
 
 class Gate(Protocol):

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from shared.checks.check import Checker, CheckOrder, CheckReport
+from shared.checks.needs import LooksUp
 from shared.sections.section import Section
 from shared.source.answers import Answer
-from shared.tools import LooksUp
 
 BOUNDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 90.0)
 """Upper bounds of the histograms' buckets, in seconds; the last bucket has none."""

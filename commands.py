@@ -198,6 +198,17 @@ def test(words: tuple[str, ...]) -> None:
 
 
 @commands.command()
+@click.argument("paths", nargs=-1, type=click.Path(path_type=Path))
+@click.option("--sample", type=click.IntRange(1), default=30, show_default=True, help="How many faults to try.")
+@click.option("--seed", type=int, default=1, show_default=True, help="Which ones.")
+def mutate(paths: tuple[Path, ...], sample: int, seed: int) -> None:
+    """Put single faults into the code and see whether the tests notice."""
+    from workshop.mutate.command import run_mutate
+
+    sys.exit(run_mutate(ROOT, paths, sample, seed))
+
+
+@commands.command()
 @click.option("--fix", is_flag=True, help="Format and mend what can be mended.")
 def check(fix: bool) -> None:
     """Formatter, linter, strict types, which room may know which, dead code."""

@@ -17,6 +17,7 @@ SETS = {
     "runtime": ["requirements.txt"],
     "local": ["requirements.txt", "requirements-local.txt"],
     "dev": ["requirements.txt", "requirements-local.txt", "requirements-dev.txt"],
+    "mutate": ["requirements.txt", "requirements-local.txt", "requirements-dev.txt", "requirements-mutate.txt"],
 }
 """What a command needs; a later set holds the earlier ones."""
 

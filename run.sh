@@ -12,6 +12,7 @@ root=$(cd "$(dirname "$self")" && pwd)
 # Production commands install less: the embedded parts and the test tools stay off the server.
 case "${1:-} ${2:-}" in
 test* | check* | bench* | chaos*) set_name=dev ;;
+mutate*) set_name=mutate ;;
 demo* | "up --local" | "compare replay") set_name=local ;;
 *) set_name=runtime ;;
 esac

@@ -67,6 +67,8 @@ def beat_figures(parts: Parts, seen: Snapshot) -> dict[str, Any]:
         completed=seen.completed,
         failed=seen.failed,
         dead=0,
+        found_lost=seen.found_lost,
+        stalled_seconds=round(seen.stalled_for),
     )
     side = RedisSide(
         RedisCheck(seen.redis_connected, None, fault),
@@ -101,16 +103,21 @@ def side_of_beats(figures: Mapping[str, Any]) -> RedisSide:
         breaker=max((one.breaker for one in told), key=lambda check: check.last_state_change or ""),
         # Only the one that ticks knows of its lock.
         lock=max((one.lock for one in told), key=lambda check: (check.locked, check.known)),
-        queue=QueueCheck(replace(newest, dead=dead, **_ended(told)) if newest else None),
+        queue=QueueCheck(replace(newest, dead=dead, **_together(told)) if newest else None),
     )
 
 
-def ended_jobs(workers: Iterable[Mapping[str, Any]]) -> dict[str, int]:
-    """How many jobs the living consumers have completed and failed since they started."""
+def consumers_told(workers: Iterable[Mapping[str, Any]]) -> dict[str, int]:
+    """What the living consumers tell of jobs, for `QueueFigures`: sums, and the longest that one stands still."""
     living = (RedisSide.from_json(worker["figures"]) for worker in workers if worker["status"] != "offline")
-    return _ended(side for side in living if side is not None)
+    return _together(side for side in living if side is not None)
 
 
-def _ended(sides: Iterable[RedisSide]) -> dict[str, int]:
+def _together(sides: Iterable[RedisSide]) -> dict[str, int]:
     known = [side.queue.seen for side in sides if side.queue.seen]
-    return {"completed": sum(one.completed for one in known), "failed": sum(one.failed for one in known)}
+    return {
+        "completed": sum(one.completed for one in known),
+        "failed": sum(one.failed for one in known),
+        "found_lost": sum(one.found_lost for one in known),
+        "stalled_seconds": max((one.stalled_seconds for one in known), default=0),
+    }

@@ -17,6 +17,7 @@ from shared.health.words import clock_time, span
 from shared.sections.slots import SLOT
 
 ALIVE_SECONDS = 90.0
+STALLED_SECONDS = 60
 TICK_IS_OLD = 2 * SLOT
 _CATCHING_UP = 300.0
 """Seconds in which a server that was away catches up by itself."""
@@ -26,9 +27,10 @@ Figures = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class QueueFigures:
-    """How much work there is. `completed` and `failed` count since the living consumers started.
+    """How much work there is. `completed`, `failed` and `found_lost` count since the living consumers started.
 
-    `waiting` is None where it has changed since it was last seen.
+    `waiting` is None where it has changed since it was last seen. `limbo`: jobs that Redis knows and nobody has;
+    `found_lost`: such that were put back. `stalled_seconds`: how long a consumer has held jobs and started none.
     """
 
     waiting: int | None
@@ -39,6 +41,9 @@ class QueueFigures:
     dead: int
     oldest_waiting_seconds: int | None = None
     paused_seconds: int | None = None
+    limbo: int = 0
+    found_lost: int = 0
+    stalled_seconds: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +58,8 @@ class QueueCheck(Check):
     def from_json(cls, told: Mapping[str, Any]) -> QueueCheck:
         """As a beat tells it."""
         counts = only((field.name for field in fields(QueueFigures)), told)
-        needed = {name: int(counts[name] or 0) for name in ("active", "delayed", "completed", "failed", "dead")}
+        optional = ("waiting", "oldest_waiting_seconds", "paused_seconds")
+        needed = {name: int(count or 0) for name, count in counts.items() if name not in optional}
         return cls(QueueFigures(**counts | needed))
 
     @property
@@ -97,6 +103,15 @@ class QueueCheck(Check):
                 f"A job has waited for {span(self.seen.oldest_waiting_seconds)}",
                 "Too little is checked for what is due: look at the scraper's speed, raise WORKERS, or add a consumer.",
                 for_anyone="Work waits too long",
+            )
+        if self.seen.stalled_seconds >= STALLED_SECONDS:
+            yield Trouble(
+                "stalled worker",
+                DEGRADED,
+                f"A consumer holds checks and has started none for {span(self.seen.stalled_seconds)}",
+                "`./run.sh ops breaker reset` opens the way for held checks; if none starts within a minute, restart "
+                "the consumer: it hands them back.",
+                for_anyone="Work that is held does not begin",
             )
 
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from shared.health.beats import NOBODY_KNOWS, ended_jobs, side_of_beats
+from shared.health.beats import NOBODY_KNOWS, consumers_told, side_of_beats
 from shared.health.check import Check, Unreadable, whole_seconds
 from shared.health.checks_mail import MailCheck
 from shared.health.checks_stores import BreakerCheck, ConfigurationCheck, DatabaseCheck, LockCheck, RedisCheck
@@ -171,7 +171,8 @@ def _queue_check(answer: Answer, figures: Mapping[str, Any] | None) -> QueueChec
         dead=counts.dead,
         oldest_waiting_seconds=whole_seconds(counts.oldest_waiting_seconds),
         paused_seconds=whole_seconds(counts.paused_for),
-        **(ended_jobs(figures["workers"]) if figures else {"completed": 0, "failed": 0}),
+        limbo=counts.limbo,
+        **consumers_told(figures["workers"] if figures else ()),
     )
     return QueueCheck(seen)
 

@@ -108,7 +108,7 @@ def _queue(counts: Any) -> Iterator[Metric]:
     if counts is None:
         return
     jobs = _gauges("queue_jobs", "Jobs by where they are.", "state")
-    for state in ("waiting", "leased", "delayed", "dead"):
+    for state in ("waiting", "leased", "delayed", "dead", "limbo"):
         jobs.add_metric([state], getattr(counts, state))
     yield jobs
     oldest = counts.oldest_waiting_seconds or 0.0
@@ -170,12 +170,14 @@ def _workers(workers: list[dict[str, Any]]) -> Iterator[Metric]:
     yield count
     beat = _gauges("worker_heartbeat_age_seconds", "Time since a consumer's last beat.", "worker")
     ended = _counters("jobs_ended", "Jobs that a consumer ended.", "worker", "outcome")
+    found = _counters("jobs_found_lost", "Jobs that nobody had, by a fault of ours, and that were put back.", "worker")
     for worker in _newest(workers):
         beat.add_metric([worker["worker_name"]], worker["heartbeat_age_seconds"])
         queue = worker["figures"].get("queue", {})
         for outcome in ("completed", "failed"):
             ended.add_metric([worker["worker_name"], outcome], queue.get(outcome) or 0)
-    yield from (beat, ended)
+        found.add_metric([worker["worker_name"]], queue.get("found_lost") or 0)
+    yield from (beat, ended, found)
 
 
 def _work(processes: Mapping[str, Any]) -> Iterator[Metric]:

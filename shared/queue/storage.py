@@ -45,9 +45,9 @@ class Counts:
     leased: int
     delayed: int
     dead: int
-    limbo: int
     oldest_waiting_seconds: float | None
     paused_for: float
+    limbo: int = 0
 
 
 class QueueStorage(BaseStorage):  # type: ignore[misc]  # huey has no types
@@ -204,7 +204,7 @@ class QueueStorage(BaseStorage):  # type: ignore[misc]  # huey has no types
         waiting += len((alone or "").splitlines())
         limbo = max(known - waiting - leased - delayed - tags["F "], 0)
         age = self._age_of(oldest) if oldest else None
-        return Counts(waiting, leased, delayed, dead, limbo, age, max(paused, 0) / 1000)
+        return Counts(waiting, leased, delayed, dead, age, max(paused, 0) / 1000, limbo)
 
     def _age_of(self, entry: str) -> float | None:
         body = self.client.hget(self.jobs, entry.split(" ")[0])

@@ -1,5 +1,6 @@
 """The cast of a chaos run: the embedded parts, two consumers and the functions, each of which may be killed.
 
+The product reaches Redis and Postgres through wires that can lose answers; the run itself goes straight to them.
 A process that we kill comes back as under systemd, after a moment. One that ends by itself is noted as a crash,
 and comes back too.
 """
@@ -12,14 +13,16 @@ import signal
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 from shared.database import connect_postgres
 from workshop.chaos.clock import ShiftedClock
+from workshop.parts.postgres import EmbeddedPostgres
 from workshop.parts.processes import stop_child
 from workshop.parts.redis import EmbeddedRedis
 from workshop.parts.stack import Part, Stack
+from workshop.parts.wire import Wire
 
 SPEED = 10.0
 CONSUMERS = ("consumer-a", "consumer-b")
@@ -34,6 +37,9 @@ class Company(Stack):
         """`campus` are the arguments of `python -m workshop.campus`."""
         super().__init__(campus, replay=False)
         self.redis = EmbeddedRedis(appendonly=True)
+        self.postgres = EmbeddedPostgres(loopback=True)
+        self.wires: dict[str, Wire] = {}
+        self._open_wires = ExitStack()
         self.clock = ShiftedClock(self._folder.path / "clock", create=True)
         self.product: dict[str, Part] = {}
         self.crashes: list[str] = []
@@ -55,6 +61,13 @@ class Company(Stack):
             redis.result()
             self.campus_url, self.inbox_url = campus.address(), inbox.address()
         self.environment = self._settings() | {"LOG_LEVEL": "INFO", "CRON_TIMEZONE": "UTC"}
+        places = {
+            "redis": ("REDIS_URL", self.redis.url, self.redis.port),
+            "postgres": ("DATABASE_URL", self.postgres.url(loopback=True), self.postgres.port or 0),
+        }
+        for name, (setting, url, port) in places.items():
+            self.wires[name] = wire = self._open_wires.enter_context(Wire(port))
+            self.environment[setting] = url.replace(f"127.0.0.1:{port}", f"127.0.0.1:{wire.port}")
         before_product()
         tell("functions and two consumers")
         for name in (FUNCTIONS, *CONSUMERS):
@@ -131,6 +144,7 @@ class Company(Stack):
         for name, part in self.product.items():
             if part.child.poll() is None:
                 self.kill(name)
+        self._open_wires.close()
         super().stop()
 
     def _take_down(self, name: str) -> Part:

@@ -81,6 +81,7 @@ def _spell(target: str, kind: str, shortest: float, longest: float, **options: A
 
 
 _SHAPES = ("html", "broken", "empty", "list", "no_data", "bare", "types", "huge")
+_HELD = 0.7  # seconds that an answer which gets lost is waited for, after the server has done its work
 _LEASE = 6.0  # seconds: a consumer's lease and the age of a dead one's beat, divided
 
 _KINDS: dict[str, tuple[int, Callable[[random.Random], _Draw]]] = {
@@ -96,6 +97,8 @@ _KINDS: dict[str, tuple[int, Callable[[random.Random], _Draw]]] = {
     "redis emptied": (3, _down(0.0, 0.0, "redis")),
     "postgres killed": (2, _down(0.0, 2.0, "postgres")),
     "postgres restarted": (1, _down(0.0, 2.0, "postgres")),
+    "redis answers lost": (3, _down(0.1, 1.5, "redis")),
+    "postgres answers lost": (3, _down(0.1, 1.5, "postgres")),
     "scraper hangs": (2, _spell("campus", "hang", 0.2, 2.0, seconds=(3.0, 12.0))),
     "scraper fails": (3, _spell("campus", "error", 0.2, 5.0, status=(500, 502, 503))),
     "scraper cuts": (1, _spell("campus", "cut", 0.2, 2.0)),
@@ -169,6 +172,9 @@ class Nemesis:
         verb = fault.kind.split()[1]
         if fault.order:
             begin, end = lambda: self._order(fault), lambda: self._take_back(fault)
+        elif verb == "answers":
+            wire = company.wires[fault.target]
+            begin, end = lambda: wire.lose(held=_HELD), wire.heal
         elif fault.target == "redis":
             server: Any = company.redis
             begin = {"killed": server.kill, "restarted": server.stop, "emptied": server.flush}[verb]

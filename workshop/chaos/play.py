@@ -146,6 +146,7 @@ class Play:
         except RedisError as error:
             return left | {"redis": type(error).__name__}
         kinds = {"waiting": counts.waiting, "leased": counts.leased, "delayed": counts.delayed, "dead": counts.dead}
+        kinds["in limbo"] = counts.limbo
         left |= {f"jobs {name}": count for name, count in kinds.items() if count}
         workers = self._records.living_workers()
         if len(workers) != 2:

@@ -94,11 +94,14 @@ class Doorbell:
                 self._number = int(self._client.client_id())
                 self._is_known = True
             return not self._interrupted and self._client.blpop([self._key], timeout=seconds) is not None
-        except (RedisError, OSError, AttributeError, ValueError):
+        except (RedisError, OSError, AttributeError, ValueError) as error:
             # A cut connection: by the network, or by an interrupt, which makes the read fail in one of many ways.
             self._is_known = False
             if self._interrupted:
                 return False
+            if isinstance(error, RedisError) and is_wrong_type(error):
+                self._helper.delete(self._key)  # no list, so no rings in it
+                return True
             raise
         finally:
             self._interrupted = False

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 
@@ -15,6 +14,7 @@ from shared.queue.jobs import Job, RetryLater
 from shared.redis import RedisError, connect_redis
 from tests.support.redis import NOW, QUICK, Workplace, wait_until
 from workshop.parts.redis import EmbeddedRedis
+from workshop.parts.wire import Wire
 
 pytestmark = pytest.mark.real_redis
 
@@ -175,99 +175,46 @@ def test_a_stop_during_an_outage_is_not_held_up(server: EmbeddedRedis, queue_on:
     wait_until(lambda: "b" in second.runs)
 
 
-class Proxy:
-    """A wire to Redis that can be cut after the server did its work, before the answer arrives."""
-
-    def __init__(self, port: int) -> None:
-        self.cut_after: bytes | None = None
-        self.cuts = 0
-        self._port = port
-        self._ends: list[socket.socket] = []
-        self._threads: list[threading.Thread] = []
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port: int = self._listener.getsockname()[1]
-        self._start(self._serve)
-
-    def close(self) -> None:
-        """Cut every wire, and wait until all is quiet."""
-        for end in [self._listener, *self._ends]:
-            with suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
-        for thread in self._threads:
-            thread.join(5)
-        for end in [self._listener, *self._ends]:
-            end.close()
-
-    def _start(self, target: Callable[..., None], *arguments: object) -> None:
-        thread = threading.Thread(target=target, args=arguments, daemon=True)
-        self._threads.append(thread)
-        thread.start()
-
-    def _serve(self) -> None:
-        with suppress(OSError):
-            while True:
-                client, _ = self._listener.accept()
-                server = socket.create_connection(("127.0.0.1", self._port))
-                self._ends += [client, server]
-                cut = threading.Event()
-                self._start(self._forth, client, server, cut)
-                self._start(self._back, client, server, cut)
-
-    def _forth(self, client: socket.socket, server: socket.socket, cut: threading.Event) -> None:
-        with suppress(OSError):
-            while data := client.recv(1 << 20):
-                if self.cut_after and self.cut_after in data:
-                    self.cut_after = None
-                    self.cuts += 1
-                    cut.set()
-                server.sendall(data)
-        with suppress(OSError):
-            server.shutdown(socket.SHUT_RDWR)
-
-    def _back(self, client: socket.socket, server: socket.socket, cut: threading.Event) -> None:
-        with suppress(OSError):
-            while data := server.recv(1 << 20):
-                if cut.is_set():
-                    break
-                client.sendall(data)
-        with suppress(OSError):
-            client.shutdown(socket.SHUT_RDWR)
-
-
 @pytest.fixture
-def proxy(redis_server: EmbeddedRedis, redis_url: str) -> Iterator[Proxy]:
-    wire = Proxy(redis_server.port)
-    yield wire
-    wire.close()
+def wire(redis_server: EmbeddedRedis, redis_url: str) -> Iterator[Wire]:
+    """A way to `redis_url` that may lose answers."""
+    with Wire(redis_server.port) as wire:
+        yield wire
 
 
-def test_jobs_whose_take_was_never_answered_are_taken_again(redis_url: str, queue_on: Places, proxy: Proxy) -> None:
+def through(wire: Wire, redis_server: EmbeddedRedis) -> str:
+    return redis_server.url.replace(str(redis_server.port), str(wire.port))
+
+
+def test_jobs_whose_take_was_never_answered_are_taken_again(
+    redis_url: str, queue_on: Places, wire: Wire, redis_server: EmbeddedRedis
+) -> None:
     door = queue_on(redis_url)
-    place = queue_on(redis_url.replace(redis_url.rsplit(":", 1)[1].split("/")[0], str(proxy.port)))
+    place = queue_on(through(wire, redis_server))
     consumer = place.consume()
     wait_until(lambda: consumer.fetcher.intake.left == 0)
     keys = [f"k{number}" for number in range(30)]
-    proxy.cut_after = b":lease:one"  # only the take script is told the lease
+    wire.lose(b":lease:one", times=1)  # only the take script is told the lease
     door.huey.push(jobs(*keys), NOW)
     place.wait_for_runs(30, 20)
     place.wait_until_settled()
-    assert proxy.cuts == 1
+    assert wire.lost == 1
     assert sorted(place.runs) == sorted(keys), "each once"
     assert door.huey.storage.client.hlen(door.huey.storage.jobs) == 0
 
 
 def test_an_acknowledgement_that_was_never_answered_is_no_second_run(
-    redis_url: str, queue_on: Places, proxy: Proxy
+    redis_url: str, queue_on: Places, wire: Wire, redis_server: EmbeddedRedis
 ) -> None:
     door = queue_on(redis_url)
-    place = queue_on(redis_url.replace(redis_url.rsplit(":", 1)[1].split("/")[0], str(proxy.port)))
+    place = queue_on(through(wire, redis_server))
     gate = Gate(place, "a")
     consumer = place.consume(workers=1)
     door.huey.push(jobs("a"), NOW)
     place.wait_for_runs(1)
-    proxy.cut_after = b":lease:one"
+    wire.lose(b":lease:one", times=1)
     gate.open()
-    wait_until(lambda: proxy.cuts == 1)
+    wait_until(lambda: wire.lost == 1)
     wait_until(lambda: not consumer.fetcher.holdings and consumer.fetcher.lease.connected)
     assert door.huey.push(jobs("a"), NOW).enqueued == 1, "it was acknowledged"
     place.wait_for_runs(2)
@@ -275,10 +222,34 @@ def test_an_acknowledgement_that_was_never_answered_is_no_second_run(
     assert place.runs == ["a", "a"]
 
 
-def test_a_push_that_was_never_answered_can_be_repeated(redis_url: str, queue_on: Places, proxy: Proxy) -> None:
-    place = queue_on(redis_url.replace(redis_url.rsplit(":", 1)[1].split("/")[0], str(proxy.port)))
-    proxy.cut_after = b":doorbell"
+def test_a_push_that_was_never_answered_can_be_repeated(
+    redis_url: str, queue_on: Places, wire: Wire, redis_server: EmbeddedRedis
+) -> None:
+    place = queue_on(through(wire, redis_server))
+    wire.lose(b":doorbell", times=1)
     with pytest.raises(RedisError):
         place.huey.push(jobs("a", "b"), NOW)
     result = place.huey.push(jobs("a", "b", "c"), NOW)
     assert (result.enqueued, result.already_queued) == (1, 2)
+
+
+def test_answers_that_are_held_and_then_cut_leave_no_job_in_nobodys_hands(
+    redis_url: str, queue_on: Places, wire: Wire, redis_server: EmbeddedRedis
+) -> None:
+    door, place = queue_on(redis_url), queue_on(through(wire, redis_server))
+    client, keys = door.huey.storage.client, [f"2261:{number}" for number in range(10_000, 10_400)]
+    for key in keys:
+        place.rules[key] = partial(time.sleep, 0.003)  # a check that takes its time
+    place.consume()
+    for tick, left in enumerate((70, 60, 50, 40, 30), 1):
+        assert door.huey.push(jobs(*keys), NOW).enqueued == 400, "none is left of the tick before"
+        # A take that runs and is never answered: first of a full batch, then where batches are small and marks few.
+        for ended in (100, 400 - left):
+            place.wait_for_runs(400 * (tick - 1) + ended, 20)
+            wire.lose(b":lease:one", held=0.7, times=1)
+        wait_until(lambda: client.hlen(door.huey.storage.jobs) == 0, 20)
+        assert door.huey.counts().limbo == 0
+    assert wire.lost == 10
+    assert set(place.runs) == set(keys)
+    assert len(place.runs) >= 2000
+    assert door.huey.dead_letters.list() == []

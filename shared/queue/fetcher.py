@@ -217,6 +217,7 @@ class Fetcher:
                         self._accept(taken)
                 except Exception:
                     self.lease.lose()  # whatever it was: what Redis counts as ours has to be compared
+                    self._chores.notify()
                     raise
                 self._wanted.notify()
 

@@ -129,8 +129,8 @@ def consumer(replay: bool, speed: float, clock: Path | None) -> None:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def migrate(post_cutover: bool, yes: bool) -> None:
     """Apply the migrations to DATABASE_URL; a second run changes nothing."""
-    from shared.migrations import MigrationError
     from shared.migrations import migrate as apply
+    from shared.routines import MigrationError
 
     settings = settings_or_exit(complete=False)
     if settings.database_url is None:

@@ -22,6 +22,7 @@ from shared.health.probes import Probes
 from shared.migrations import MIGRATIONS, read_migrations
 from shared.parts import Parts
 from shared.redis import RedisError
+from shared.routines import outdated
 from shared.settings import ROOT, SettingsError
 
 DEADLINE_SECONDS = 10.0
@@ -124,12 +125,12 @@ def database(parts: Parts) -> Iterator[Finding]:
     yield fine("database", f"PostgreSQL {schema['server_version']} over the {chosen} transport")
     if schema["migrations"] is None:
         yield note("database", "the migrations were applied by another tool than `./run.sh migrate`")
-        schema["migrations"] = [one.version for one in read_migrations(MIGRATIONS)]
-    pending = [one.version for one in read_migrations(MIGRATIONS) if one.version not in schema["migrations"]]
-    if pending:
+    elif pending := {one.version for one in read_migrations(MIGRATIONS)} - set(schema["migrations"]):
         yield problem("database", f"{len(pending)} migrations are missing", "`./run.sh migrate`")
+    elif old := outdated(schema.get("routines") or {}):
+        yield problem("database", f"SQL functions of another release: {', '.join(old)}", "`./run.sh migrate`")
     else:
-        yield fine("database", "every migration is applied")
+        yield fine("database", "every migration and SQL function is in place")
     for what in schema.get("outside") or ():
         yield problem("database", f"missing: {what}", "`./run.sh migrate` puts it back")
     yield clock("the database's", server_time, before)

@@ -1,5 +1,7 @@
 -- The objects of the origin, only where they are missing: a plain Postgres becomes what the old Workers, the site
 -- and our functions expect. On the origin's Supabase project every step finds its object and does nothing.
+-- Replaces: 4a42d779ac302e29da7828030f8c6b86128e6b43b077ecb731bbf632b4a62d8a
+-- Replaces: a7f431fca565b0ddf2c9109647321ad7c06078464d7210dbe8f8980e6c7090b2
 
 -- Tables, each with its indexes and policies, when it is new -------------------------------------------------------
 

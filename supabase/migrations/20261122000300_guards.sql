@@ -1,44 +1,5 @@
 -- Holes of the origin, closed in the database, so that every way in meets them: old code, site, our functions.
-
--- Whom a section belongs to: its own row of `ownership`, else the default row, else us.
-create function pickmyclass.owner_of(p_term text, p_class_nbr text) returns text
-language sql stable as $$
-    select coalesce(
-        (select o.owner from pickmyclass.ownership o where o.term = p_term and o.class_nbr = p_class_nbr),
-        (select o.owner from pickmyclass.ownership o where o.term = '' and o.class_nbr = ''),
-        'server')
-$$;
-
--- O36, and the hand-over: the old Workers get exactly the sections that are theirs, and an error for a group that
--- does not exist instead of everything.
-create or replace function public.get_sections_to_check(stagger_type text)
-returns table (class_nbr text, term text)
-language plpgsql stable security definer set search_path = '' as $$
-begin
-    if stagger_type is null or stagger_type not in ('even', 'odd', 'all') then
-        raise exception using errcode = '22023', message = 'stagger_type must be even, odd or all';
-    end if;
-    return query
-    select d.class_nbr, d.term
-    from (select distinct w.class_nbr, w.term from public.class_watches w
-          where stagger_type = 'all' or (stagger_type = 'even') = (right(w.class_nbr, 1)::int % 2 = 0)) d
-    where pickmyclass.owner_of(d.term, d.class_nbr) = 'workers';
-end $$;
-
--- O1: a claim that has expired can be taken again. Of two callers at once one waits on the other's row and then
--- finds it fresh.
-create or replace function public.try_record_notification(
-    p_class_watch_id uuid, p_notification_type text, p_expires_hours int default 24)
-returns boolean
-language plpgsql security definer set search_path = '' as $$
-begin
-    insert into public.notifications_sent as n (class_watch_id, notification_type, sent_at, expires_at)
-    values (p_class_watch_id, p_notification_type, now(), now() + make_interval(hours => p_expires_hours))
-    on conflict (class_watch_id, notification_type)
-        do update set sent_at = excluded.sent_at, expires_at = excluded.expires_at
-        where n.expires_at <= now();
-    return found;
-end $$;
+-- Replaces: d506e74f14202a4feb583cf12f34a15905968c4684e396ca391f827178a5e19d
 
 -- O37: these show other people's addresses, or write for them; the old code calls them as the service.
 do $$
@@ -116,15 +77,6 @@ create trigger pickmyclass_stamp_watch before insert or update on public.class_w
 
 create trigger pickmyclass_guard_watch_limit before insert or update of user_id on public.class_watches
     for each row execute function pickmyclass.guard_watch_limit();
-
--- pmc_put_setting: writes one setting of the database's own rules (`max_watches`).
-create function public.pmc_put_setting(p_key text, p_value text) returns jsonb
-language plpgsql security definer set search_path = '' as $$
-begin
-    insert into pickmyclass.settings (key, value) values (p_key, p_value)
-    on conflict (key) do update set value = excluded.value;
-    return jsonb_build_object('key', p_key, 'value', p_value);
-end $$;
 
 select pickmyclass.lock_down();
 notify pgrst, 'reload schema';

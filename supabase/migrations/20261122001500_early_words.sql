@@ -1,5 +1,6 @@
 -- What Resend says of a mail may come before its batch is settled here: the mailer was killed after Resend had accepted,
 -- or the webhook was quicker than the commit. Such a word is kept and has its effect when the message id is written.
+-- Replaces: 6c1fc84438a81c884047c32e76b66b25442438afd5579dcb35a297f56a14d301
 
 alter table pickmyclass.webhook_deliveries
     add column early_message_id text,
@@ -7,33 +8,6 @@ alter table pickmyclass.webhook_deliveries
     add column early_reason     text;
 create index webhook_deliveries_early on pickmyclass.webhook_deliveries (early_message_id)
     where early_message_id is not null;
-
--- What a word does to the mail it speaks of; how many rows that changed.
-create function pickmyclass.apply_word(p_message_id text, p_effect text, p_reason text) returns int
-language plpgsql set search_path = '' as $$
-declare v_mails int;
-begin
-    if p_effect = 'delivered' then
-        update pickmyclass.outbox o set status = 'delivered', settled_at = clock_timestamp()
-        where o.message_id = p_message_id and o.status = 'sent';
-    elsif p_effect = 'dead' then
-        update pickmyclass.outbox o
-           set status = 'dead', last_error = left(p_reason, 500), settled_at = clock_timestamp()
-         where o.message_id = p_message_id and o.status in ('sent', 'delivered');
-    else
-        update pickmyclass.outbox o set last_error = left(coalesce(p_reason, p_effect), 500)
-        where o.message_id = p_message_id;
-    end if;
-    get diagnostics v_mails = row_count;
-    return v_mails;
-end $$;
-
--- Race: a word and the settling of its mail at once: both take the message's lock first, so the later one sees what
--- the earlier one wrote.
-create function pickmyclass.lock_message(p_message_id text) returns void
-language sql volatile set search_path = '' as $$
-    select pg_advisory_xact_lock(hashtextextended('pickmyclass:message:' || p_message_id, 0))
-$$;
 
 create function pickmyclass.hear_early_words() returns trigger
 language plpgsql set search_path = '' as $$
@@ -47,69 +21,6 @@ end $$;
 create trigger outbox_hears_early_words after update of message_id on pickmyclass.outbox
     for each row when (old.message_id is null and new.message_id is not null)
     execute function pickmyclass.hear_early_words();
-
--- pmc_record_webhook: what Resend says became of a mail. p_effect:
---   "delivered"   the mail arrived
---   "dead"        the mail was given up (p_reason)
---   "bounced"     the address does not exist: its owner gets no more mail
---   "complained"  its owner called it spam: no more mail, as if unsubscribed
--- Returns {"result": "handled", "people", "mails"} or {"result": "repeated"}.
--- Race: the same message twice at once: the second waits on the first's row, then finds that it is there. The row
--- is written in the transaction of the effect, so a message that failed is new when Resend repeats it.
-create or replace function public.pmc_record_webhook(
-    p_svix_id text, p_event_type text, p_effect text, p_message_id text, p_addresses jsonb, p_reason text default null,
-    p_now timestamptz default null)
-returns jsonb
-language plpgsql security definer set search_path = '' as $$
-declare
-    v_now constant timestamptz := coalesce(p_now, clock_timestamp());
-    v_user uuid;
-    v_people int := 0;
-    v_mails int := 0;
-begin
-    if p_effect is null or p_effect not in ('delivered', 'dead', 'bounced', 'complained') then
-        raise exception using errcode = '22023',
-            message = 'p_effect must be delivered, dead, bounced or complained';
-    end if;
-    insert into pickmyclass.webhook_deliveries (svix_id, event_type) values (p_svix_id, p_event_type)
-    on conflict (svix_id) do nothing;
-    if not found then
-        return jsonb_build_object('result', 'repeated');
-    end if;
-    if p_message_id is not null then
-        perform pickmyclass.lock_message(p_message_id);
-        v_mails := pickmyclass.apply_word(p_message_id, p_effect, p_reason);
-        if v_mails = 0 then
-            update pickmyclass.webhook_deliveries d
-               set early_message_id = p_message_id, early_effect = p_effect, early_reason = left(p_reason, 500)
-             where d.svix_id = p_svix_id;
-        end if;
-    end if;
-    if p_effect in ('bounced', 'complained') then
-        for v_user in select pickmyclass.people_of(p_message_id, p_addresses) order by 1 loop
-            perform pickmyclass.ensure_profile(v_user);
-            if p_effect = 'bounced' then
-                update public.user_profiles p
-                   set email_bounced = true, email_bounced_at = v_now, notifications_enabled = false
-                 where p.user_id = v_user;
-            else
-                update public.user_profiles p
-                   set spam_complained = true, spam_complained_at = v_now, notifications_enabled = false,
-                       unsubscribed_at = coalesce(p.unsubscribed_at, v_now)
-                 where p.user_id = v_user;
-            end if;
-            perform pickmyclass.drop_mail_of(v_user, p_effect);
-            v_people := v_people + 1;
-        end loop;
-    end if;
-    return jsonb_build_object('result', 'handled', 'people', v_people, 'mails', v_mails);
-end $$;
-
--- pmc_read_tick: one tick and how its slot's checks went, as pmc_read_health tells of the last; null: no such tick.
-create function public.pmc_read_tick(p_tick_id text) returns jsonb
-language sql stable security definer set search_path = '' as $$
-    select pickmyclass.tick_health(t) from pickmyclass.ticks t where t.id = p_tick_id
-$$;
 
 select pickmyclass.lock_down();
 notify pgrst, 'reload schema';

@@ -1,5 +1,7 @@
 -- The point of no return: states are kept per term. The old Workers upsert on the number alone and cannot run after
 -- this; ./run.sh migrate --post-cutover asks before it comes here.
+-- From here on routines/post_cutover/ stands before routines/.
+-- Replaces: ea8510c6e76ae66291963986a4e3b959ba3e1116e57e8ccb240f8871c010f331
 
 do $$
 begin
@@ -18,23 +20,4 @@ alter table public.class_states
     add constraint class_states_term_class_nbr_key unique (term, class_nbr);
 create index if not exists class_states_by_class_nbr on public.class_states (class_nbr);
 
--- As before, by the new key: no term overwrites another any more.
-create or replace function pickmyclass.project_state(p_known pickmyclass.section_checks) returns void
-language sql volatile as $$
-    insert into public.class_states as state (
-        term, subject, catalog_nbr, class_nbr, title, instructor_name, seats_available, seats_capacity,
-        non_reserved_seats, location, meeting_times)
-    select p_known.term, coalesce(p_known.subject, ''), coalesce(p_known.catalog_nbr, ''), p_known.class_nbr,
-           p_known.title, p_known.instructor_name, p_known.seats_available, coalesce(p_known.seats_capacity, 0),
-           p_known.non_reserved_seats, p_known.location, p_known.meeting_times
-    where p_known.seats_available is not null
-    on conflict (term, class_nbr) do update set
-        subject = excluded.subject, catalog_nbr = excluded.catalog_nbr,
-        title = excluded.title, instructor_name = excluded.instructor_name,
-        seats_available = excluded.seats_available, seats_capacity = excluded.seats_capacity,
-        non_reserved_seats = excluded.non_reserved_seats, location = excluded.location,
-        meeting_times = excluded.meeting_times, last_checked_at = now()
-$$;
-
-select pickmyclass.lock_down();
 notify pgrst, 'reload schema';

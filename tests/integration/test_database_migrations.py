@@ -19,7 +19,8 @@ from postgrest.exceptions import APIError
 
 from shared import migrations
 from shared.database import connect_postgres
-from shared.migrations import MIGRATIONS, MigrationError, migrate, read_migrations
+from shared.migrations import MIGRATIONS, migrate, read_migrations
+from shared.routines import MigrationError
 from shared.sections.section import Section
 from tests.support.world import NOON, SECTION, World, facts, minutes, see
 from workshop.parts.postgres import EmbeddedPostgres
@@ -154,6 +155,7 @@ def test_an_edited_file_is_noticed(empty_postgres_url: str, copied: Path) -> Non
 
 
 def test_a_file_that_fails_leaves_nothing_and_the_next_run_goes_on(empty_postgres_url: str, copied: Path) -> None:
+    migrate(empty_postgres_url, folder=copied)
     broken = copied / "20991231000000_broken.sql"
     broken.write_text("create table public.half_done (); select no_such_column from public.half_done;")
     with pytest.raises(MigrationError, match=r"20991231000000_broken failed: .*no_such_column"):

@@ -257,8 +257,13 @@ def test_a_database_without_migrations_is_sent_to_migrate(good: Stage, empty_pos
 
 
 def test_a_missing_migration_is_noticed(good: Stage) -> None:
-    good.world.postgres.execute("delete from pickmyclass.schema_migrations where version = '20261122001400'")
+    good.world.postgres.execute("delete from pickmyclass.schema_migrations where version = '20261122001420'")
     assert problems()["database"] == ["1 migrations are missing"]
+
+
+def test_functions_of_another_release_are_noticed(good: Stage) -> None:
+    good.world.postgres.execute("update pickmyclass.schema_routines set checksum = 'x' where name in ('ticks', 'mail')")
+    assert problems()["database"] == ["SQL functions of another release: mail, ticks"]
 
 
 def test_a_redis_that_forgets_is_noticed(good: Stage) -> None:

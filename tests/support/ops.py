@@ -176,7 +176,7 @@ declare v_tables text;
 begin
     select string_agg(format('%I.%I', schemaname, tablename), ', ') into v_tables from pg_tables
     where schemaname in ('auth', 'public', 'pickmyclass')
-      and tablename not in ('terms', 'settings', 'schema_migrations');
+      and tablename not in ('terms', 'settings', 'schema_migrations', 'schema_routines');
     execute 'truncate ' || v_tables || ' restart identity cascade';
     insert into pickmyclass.mail_hold default values;
     insert into pickmyclass.ownership (owner) values ('server');

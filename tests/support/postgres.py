@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Iterator
+from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
@@ -100,3 +101,26 @@ def any_database(request: pytest.FixtureRequest) -> Database:
 def _as_user(url: str, user: str) -> str:
     parts = urlsplit(url)
     return urlunsplit(parts._replace(netloc=f"{user}@{parts.netloc.rpartition('@')[2]}"))
+
+
+def catalog(url: str) -> dict[str, list[Any]]:
+    """Every definition of `public`, `auth` and our schema, with its rights: two databases with the same are alike."""
+    ours = "('public'::regnamespace, 'auth'::regnamespace, 'pickmyclass'::regnamespace)"
+    queries = {
+        "functions": "select pg_get_functiondef(oid), array(select unnest(proacl)::text order by 1) from pg_proc"
+        f" where pronamespace in {ours} order by 1",
+        "tables": "select oid::regclass::text, relkind, relrowsecurity,"
+        " array(select unnest(coalesce(relacl, acldefault('r', relowner)))::text order by 1)"
+        f" from pg_class where relnamespace in {ours} and relkind in ('r', 'v', 'S') order by 1",
+        "columns": "select table_schema, table_name, column_name, data_type, is_nullable, column_default, is_identity"
+        " from information_schema.columns where table_schema in ('public', 'auth', 'pickmyclass') order by 1, 2, 3",
+        "views": "select viewname, definition from pg_views where schemaname = 'pickmyclass' order by 1",
+        "triggers": "select pg_get_triggerdef(oid) from pg_trigger where not tgisinternal order by 1",
+        "policies": "select to_jsonb(p)::text from pg_policies p order by 1",
+        "constraints": "select conrelid::regclass::text, conname, pg_get_constraintdef(oid) from pg_constraint"
+        f" where connamespace in {ours} order by 1, 2",
+        "indexes": "select indexdef from pg_indexes where schemaname in ('public', 'auth', 'pickmyclass') order by 1",
+        "published": "select tablename from pg_publication_tables order by 1",
+    }
+    with psycopg.connect(url) as session:
+        return {name: session.execute(query.encode()).fetchall() for name, query in queries.items()}

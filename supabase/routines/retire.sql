@@ -1,8 +1,10 @@
 -- Sections that the source does not know any more: strikes, and in the end their retirement.
 
+set check_function_bodies = off;  -- they name functions of other files
+
 -- Whether so many of the watched sections are missing at the source that the source must be broken, not they:
 -- at least five and more than 20 %.
-create function pickmyclass.source_looks_broken(p_at timestamptz) returns boolean
+create or replace function pickmyclass.source_looks_broken(p_at timestamptz) returns boolean
 language sql stable as $$
     select count(*) filter (where c.not_found_strikes > 0) >= 5
        and count(*) filter (where c.not_found_strikes > 0) * 5 > count(*)
@@ -12,7 +14,7 @@ $$;
 
 -- Removes the watches of a section after writing down the last mail that it owes. The watches are locked first:
 -- one that is added meanwhile stays, it was added after a look-up that found the section.
-create function pickmyclass.retire_section(
+create or replace function pickmyclass.retire_section(
     p_known pickmyclass.section_checks, p_slot timestamptz, p_observed_at timestamptz, p_tick_id text,
     p_now timestamptz)
 returns int
@@ -41,7 +43,7 @@ end $$;
 
 -- pmc_strike_section: the source does not know the section. One strike per slot at most; with three strikes and
 -- 24 hours since the first the section is retired, unless too many are missing at once ("guarded").
-create function public.pmc_strike_section(
+create or replace function public.pmc_strike_section(
     p_term text, p_class_nbr text, p_slot timestamptz, p_observed_at timestamptz, p_tick_id text default null,
     p_now timestamptz default null)
 returns jsonb

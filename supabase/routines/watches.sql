@@ -1,14 +1,16 @@
 -- Watches: what one student watches, and the only way in which our functions add one.
 
+set check_function_bodies = off;  -- they name functions of other files
+
 -- How many sections one person may watch; `migrate` writes the number.
-create function pickmyclass.max_watches() returns int
+create or replace function pickmyclass.max_watches() returns int
 language sql stable set search_path = '' as $$
     select coalesce((select s.value::int from pickmyclass.settings s where s.key = 'max_watches'), 10)
 $$;
 
 -- pmc_read_user: whether an account may still act, and how much room it has. A token outlives the account that it
 -- was issued for, so everyone who shows one is asked for here first; unknown and disabled are the same to the caller.
-create function public.pmc_read_user(p_user_id uuid) returns jsonb
+create or replace function public.pmc_read_user(p_user_id uuid) returns jsonb
 language sql stable security definer set search_path = '' as $$
     select jsonb_build_object(
         'active', exists (select from auth.users u where u.id = p_user_id) and not exists (
@@ -19,7 +21,7 @@ $$;
 
 -- pmc_list_watches: a person's watches, newest first, each with what is shown of its section. The state is looked up
 -- by term and number: the same number means another class in another term (O6).
-create function public.pmc_list_watches(p_user_id uuid) returns jsonb
+create or replace function public.pmc_list_watches(p_user_id uuid) returns jsonb
 language sql stable security definer set search_path = '' set timezone = 'UTC' as $$
     select jsonb_build_object('max_watches', pickmyclass.max_watches(), 'watches', (
         select coalesce(jsonb_agg(to_jsonb(w) || jsonb_build_object('class_state', to_jsonb(s))
@@ -32,7 +34,7 @@ $$;
 -- pmc_add_watch: "added" with the watch, "exists", or "limit".
 -- Race: two posts of one person take turns on the advisory lock that the limit's trigger takes too, so that the
 -- second counts what the first inserted (O31); the lock is taken before the count, whose snapshot is then newer.
-create function public.pmc_add_watch(
+create or replace function public.pmc_add_watch(
     p_user_id uuid, p_term text, p_class_nbr text, p_subject text, p_catalog_nbr text)
 returns jsonb
 language plpgsql security definer set search_path = '' set timezone = 'UTC' as $$
@@ -55,7 +57,7 @@ begin
 end $$;
 
 -- pmc_remove_watch: removes a person's own watch; nothing when it is another's or gone already.
-create function public.pmc_remove_watch(p_user_id uuid, p_watch_id uuid) returns jsonb
+create or replace function public.pmc_remove_watch(p_user_id uuid, p_watch_id uuid) returns jsonb
 language plpgsql security definer set search_path = '' as $$
 begin
     delete from public.class_watches w where w.id = p_watch_id and w.user_id = p_user_id;

@@ -1,9 +1,9 @@
 -- Mail, the second half: what came of a batch, and an operator's hand on the tap.
 
--- ---------------------------------------------------------------------------------------------- settle
+set check_function_bodies = off;  -- they name functions of other files
 
 -- Resend accepted the batch: its rows are sent, with their message ids; those it named as wrong are dead.
-create function pickmyclass.settle_accepted(p_batch_id uuid, p_outcome jsonb, p_now timestamptz) returns jsonb
+create or replace function pickmyclass.settle_accepted(p_batch_id uuid, p_outcome jsonb, p_now timestamptz) returns jsonb
 language plpgsql set search_path = '' as $$
 declare
     v_sent int;
@@ -30,7 +30,7 @@ end $$;
 
 -- Every attempt was refused for certain: nothing was sent, so the rows are owed as before. A batch refused as
 -- invalid is tried again row by row; a row that is invalid by itself is dead.
-create function pickmyclass.dissolve_batch(p_batch_id uuid, p_outcome jsonb, p_now timestamptz) returns jsonb
+create or replace function pickmyclass.dissolve_batch(p_batch_id uuid, p_outcome jsonb, p_now timestamptz) returns jsonb
 language plpgsql set search_path = '' as $$
 declare
     v_invalid boolean := p_outcome ->> 'reason' = 'invalid';
@@ -51,7 +51,7 @@ end $$;
 
 -- Close the tap as this outcome asks for: a rate limit pauses, quota and account park for as long as the
 -- caller says, no answer at all parks for longer and longer (1, 2, 4 ... 300 units).
-create function pickmyclass.close_tap(p_outcome jsonb, p_now timestamptz) returns void
+create or replace function pickmyclass.close_tap(p_outcome jsonb, p_now timestamptz) returns void
 language plpgsql set search_path = '' as $$
 declare
     v_wait interval := make_interval(secs => (p_outcome ->> 'wait_seconds')::double precision);
@@ -79,7 +79,7 @@ end $$;
 -- Returns {"state": "accepted" | "dissolved" | "waiting" | "settled before", "sent", "dead", "next_attempt_at"?}.
 -- Race: a mailer that was paused past its lease answers late. An acceptance is a fact and counts from anyone; a
 -- refusal counts only from the holder of the lease, and only while no attempt's outcome is unknown.
-create function public.pmc_settle_batch(p_batch_id uuid, p_worker text, p_outcome jsonb) returns jsonb
+create or replace function public.pmc_settle_batch(p_batch_id uuid, p_worker text, p_outcome jsonb) returns jsonb
 language plpgsql security definer set search_path = '' as $$
 declare
     v_now   timestamptz := clock_timestamp();
@@ -113,10 +113,8 @@ begin
     return jsonb_build_object('state', 'waiting', 'sent', 0, 'dead', 0, 'next_attempt_at', v_until);
 end $$;
 
--- ---------------------------------------------------------------------------------------------- operators
-
 -- Hold all mail that is not frozen yet, until it is released.
-create function public.pmc_hold_mail(p_reason text) returns jsonb
+create or replace function public.pmc_hold_mail(p_reason text) returns jsonb
 language plpgsql security definer set search_path = '' as $$
 begin
     update pickmyclass.mail_hold
@@ -126,7 +124,7 @@ begin
 end $$;
 
 -- Open the tap: what an operator or the mass-event guard holds may leave, and parking ends at once.
-create function public.pmc_release_mail() returns jsonb
+create or replace function public.pmc_release_mail() returns jsonb
 language plpgsql security definer set search_path = '' as $$
 declare v_count int;
 begin
@@ -143,7 +141,7 @@ end $$;
 
 -- Owe dead mail again: the ids given, or (null) all that certainly never left. Mail that may have been sent
 -- (it has a message id, or its outcome stayed unknown) is retried only when it is named by its id.
-create function public.pmc_retry_mail(p_ids jsonb default null) returns jsonb
+create or replace function public.pmc_retry_mail(p_ids jsonb default null) returns jsonb
 language plpgsql security definer set search_path = '' as $$
 declare v_count int;
 begin
@@ -158,7 +156,7 @@ begin
 end $$;
 
 -- The outbox for an operator's eyes: newest first, addresses masked.
-create function public.pmc_list_mail(p_status text default 'pending', p_limit int default 50) returns jsonb
+create or replace function public.pmc_list_mail(p_status text default 'pending', p_limit int default 50) returns jsonb
 language sql stable security definer set search_path = '' as $$
     select jsonb_build_object(
         'counts', (select coalesce(jsonb_object_agg(status, n), '{}')

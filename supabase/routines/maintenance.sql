@@ -1,10 +1,12 @@
 -- Maintenance: what is no longer needed goes, a bounded number of rows a call, so that no statement comes near the
 -- eight seconds that the service role has.
 
+set check_function_bodies = off;  -- they name functions of other files
+
 -- Accounts that their owners closed (pmc_delete_user, or the old route, which wrote both times at once) and that were
 -- kept for thirty days. An account that an operator disabled was not closed by its owner and stays. Everything that
 -- belongs to the account goes with it; addresses of frozen mail went long before, with their batches' bodies.
-create function pickmyclass.purge_accounts(p_limit int, p_now timestamptz) returns int
+create or replace function pickmyclass.purge_accounts(p_limit int, p_now timestamptz) returns int
 language plpgsql set search_path = '' as $$
 declare
     v_users uuid[];
@@ -28,7 +30,7 @@ end $$;
 
 -- pmc_prune: one bounded step of one phase; {"rows": how many}. Fewer than p_limit: the phase is done.
 -- Race: rows that somebody else holds are left for the next step or the next day.
-create function public.pmc_prune(p_phase text, p_limit int default 1000, p_now timestamptz default null) returns jsonb
+create or replace function public.pmc_prune(p_phase text, p_limit int default 1000, p_now timestamptz default null) returns jsonb
 language plpgsql security definer set search_path = '' as $$
 declare
     v_now constant timestamptz := coalesce(p_now, clock_timestamp());
@@ -94,7 +96,7 @@ begin
 end $$;
 
 -- pmc_read_metrics: what health asks, and all mail by its status, in one round trip.
-create function public.pmc_read_metrics(p_now timestamptz default null) returns jsonb
+create or replace function public.pmc_read_metrics(p_now timestamptz default null) returns jsonb
 language sql stable security definer set search_path = '' as $$
     select public.pmc_read_health(p_now) || jsonb_build_object('outbox', (
         select coalesce(jsonb_object_agg(by_status.status, by_status.mails), '{}')

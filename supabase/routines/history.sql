@@ -1,8 +1,10 @@
 -- History: what the health page draws. Bounded by a day and by the number of watched sections.
 
+set check_function_bodies = off;  -- they name functions of other files
+
 -- How many of our sections were last checked how long ago: counts by upper bound in minutes; the last bucket has no
 -- bound, `never` has not been checked yet.
-create function pickmyclass.ages(p_at timestamptz) returns jsonb
+create or replace function pickmyclass.ages(p_at timestamptz) returns jsonb
 language sql stable as $$
     with sections as (
         select extract(epoch from p_at - c.checked_at) / 60 as age
@@ -21,7 +23,7 @@ language sql stable as $$
 $$;
 
 -- The last 48 slots, oldest first: what the ticks queued, what the checks saw, what was mailed of it.
-create function pickmyclass.slots_of_the_day(p_at timestamptz) returns jsonb
+create or replace function pickmyclass.slots_of_the_day(p_at timestamptz) returns jsonb
 language sql stable as $$
     with slots as (
         select date_bin('30 minutes', p_at, timestamptz '2000-01-01 00:00:00+00') - i * interval '30 minutes' as slot
@@ -50,7 +52,7 @@ language sql stable as $$
 $$;
 
 -- pmc_read_history: everything that the health page draws beside the checks, in one round trip.
-create function public.pmc_read_history(p_now timestamptz default null) returns jsonb
+create or replace function public.pmc_read_history(p_now timestamptz default null) returns jsonb
 language plpgsql stable security definer set search_path = '' as $$
 declare v_now constant timestamptz := coalesce(p_now, clock_timestamp());
 begin

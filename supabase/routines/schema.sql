@@ -1,9 +1,21 @@
--- What is ours outside our own schemas. A backup of public and pickmyclass does not hold it, so a database restored from
--- one misses it: new accounts would get no profile, and the site's pages would not change by themselves. (And a project
--- that gives everyone rights to whatever is created in public opens our functions to everyone while they are restored.)
+-- The database itself: its settings, what was applied here, and what is ours outside our own schemas. A backup of public
+-- and pickmyclass does not hold the latter, so a database restored from one misses it: new accounts would get no
+-- profile, and the site's pages would not change by themselves. (And a project that gives everyone rights to whatever is
+-- created in public opens our functions to everyone while they are restored.)
+
+set check_function_bodies = off;  -- they name functions of other files
+
+-- pmc_put_setting: writes one setting of the database's own rules (`max_watches`).
+create or replace function public.pmc_put_setting(p_key text, p_value text) returns jsonb
+language plpgsql security definer set search_path = '' as $$
+begin
+    insert into pickmyclass.settings (key, value) values (p_key, p_value)
+    on conflict (key) do update set value = excluded.value;
+    return jsonb_build_object('key', p_key, 'value', p_value);
+end $$;
 
 -- outside: what of it is missing, in words; with p_mend it is put back.
-create function pickmyclass.outside(p_mend boolean) returns text[]
+create or replace function pickmyclass.outside(p_mend boolean) returns text[]
 language plpgsql as $$
 declare v_missing text[] := '{}';
 begin
@@ -35,16 +47,21 @@ begin
 end $$;
 
 -- pmc_read_schema: what has been applied here, for the doctor: version of the server, its time, what is missing outside
--- our schemas, its migrations (null where another tool than `migrate` applied them and keeps the books elsewhere).
+-- our schemas, its migrations and the checksums of its routine files (both null where another tool than `migrate` applied
+-- them and keeps the books).
 create or replace function public.pmc_read_schema() returns jsonb
 language plpgsql stable security definer set search_path = '' as $$
-declare v_applied jsonb;
+declare
+    v_applied jsonb;
+    v_routines jsonb;
 begin
-    if to_regclass('pickmyclass.schema_migrations') is not null then
-        execute 'select jsonb_agg(m.version order by m.version) from pickmyclass.schema_migrations m' into v_applied;
+    if to_regclass('pickmyclass.schema_routines') is not null then
+        select jsonb_agg(m.version order by m.version) into v_applied from pickmyclass.schema_migrations m;
+        select jsonb_object_agg(r.name, r.checksum) into v_routines from pickmyclass.schema_routines r;
     end if;
-    return jsonb_build_object('server_version', current_setting('server_version'), 'server_time', clock_timestamp(),
-                              'outside', to_jsonb(pickmyclass.outside(false)), 'migrations', v_applied);
+    return jsonb_build_object(
+        'server_version', current_setting('server_version'), 'server_time', clock_timestamp(),
+        'outside', to_jsonb(pickmyclass.outside(false)), 'migrations', v_applied, 'routines', v_routines);
 end $$;
 
 select pickmyclass.lock_down();

@@ -1,14 +1,10 @@
 -- The commit of a check: baseline, projection, events, claims and owed mail move together or not at all.
 
--- Everyone who relies on who owns a section holds this until the end of the transaction; a switch waits for them.
-create function pickmyclass.hold_ownership() returns void
-language sql volatile as $$
-    select pg_advisory_xact_lock_shared(hashtextextended('pickmyclass:ownership', 0))
-$$;
+set check_function_bodies = off;  -- they name functions of other files
 
 -- The baseline of a section, locked until the end of the transaction; an empty one is made at first sight.
 -- Two commits of one section take turns here, so that the second compares with what the first wrote.
-create function pickmyclass.lock_section(p_term text, p_class_nbr text) returns pickmyclass.section_checks
+create or replace function pickmyclass.lock_section(p_term text, p_class_nbr text) returns pickmyclass.section_checks
 language plpgsql as $$
 declare v_known pickmyclass.section_checks;
 begin
@@ -21,32 +17,11 @@ begin
     return v_known;
 end $$;
 
--- Shows a baseline on the dashboard (and to the old code after a rollback). Never over the row of a section that
--- `workers` own, and not while the seats are unknown, which is not 0 (O29). The number alone is the key until the
--- post-cutover step replaces this function.
-create function pickmyclass.project_state(p_known pickmyclass.section_checks) returns void
-language sql volatile as $$
-    insert into public.class_states as state (
-        term, subject, catalog_nbr, class_nbr, title, instructor_name, seats_available, seats_capacity,
-        non_reserved_seats, location, meeting_times)
-    select p_known.term, coalesce(p_known.subject, ''), coalesce(p_known.catalog_nbr, ''), p_known.class_nbr,
-           p_known.title, p_known.instructor_name, p_known.seats_available, coalesce(p_known.seats_capacity, 0),
-           p_known.non_reserved_seats, p_known.location, p_known.meeting_times
-    where p_known.seats_available is not null
-    on conflict (class_nbr) do update set
-        term = excluded.term, subject = excluded.subject, catalog_nbr = excluded.catalog_nbr,
-        title = excluded.title, instructor_name = excluded.instructor_name,
-        seats_available = excluded.seats_available, seats_capacity = excluded.seats_capacity,
-        non_reserved_seats = excluded.non_reserved_seats, location = excluded.location,
-        meeting_times = excluded.meeting_times, last_checked_at = now()
-        where state.term = excluded.term or pickmyclass.owner_of(state.term, state.class_nbr) <> 'workers'
-$$;
-
 -- Writes down the mail that an event owes: one row per eligible watcher. Seats and instructors are claimed in
 -- `notifications_sent`, which the old code shares: a claim that somebody holds and that has not expired owes
 -- nothing (O1, O15). The first `p_lease_limit` rows are leased to `p_lease_to`, who will send them himself.
 -- The watches are locked, so that one deleted meanwhile is left out instead of failing the whole check.
-create function pickmyclass.owe_mail(
+create or replace function pickmyclass.owe_mail(
     p_event pickmyclass.section_events, p_type text, p_payload jsonb, p_now timestamptz,
     p_lease_to text default null, p_lease_limit int default 0, p_lease_seconds double precision default 120,
     out queued int, out leased int)
@@ -88,7 +63,7 @@ end $$;
 
 -- Takes back what a reversed edge makes untrue: the claims, so that the next edge is told again, and for seats the
 -- mail that nobody has begun to send.
-create function pickmyclass.release_claims(p_term text, p_class_nbr text, p_type text) returns void
+create or replace function pickmyclass.release_claims(p_term text, p_class_nbr text, p_type text) returns void
 language plpgsql as $$
 begin
     delete from public.notifications_sent n using public.class_watches w
@@ -104,7 +79,7 @@ end $$;
 
 -- Records the events of a check in order and does what each one asks for.
 -- The mail says what the section is like as of the event, when that was seen, and when it was last seen before.
-create function pickmyclass.record_events(
+create or replace function pickmyclass.record_events(
     p_check jsonb, p_known pickmyclass.section_checks, p_observed_at timestamptz, p_now timestamptz,
     out ids bigint[], out queued int, out leased int)
 language plpgsql as $$
@@ -149,7 +124,7 @@ end $$;
 
 -- Ends the attempt of a slot: with an error, or without one. A later slot's outcome, or a success in the same slot,
 -- is not overwritten by a straggler.
-create function pickmyclass.end_attempt(p_known pickmyclass.section_checks, p_slot timestamptz, p_error text)
+create or replace function pickmyclass.end_attempt(p_known pickmyclass.section_checks, p_slot timestamptz, p_error text)
 returns void
 language sql volatile as $$
     update pickmyclass.section_checks c set
@@ -161,6 +136,24 @@ language sql volatile as $$
     where c.term = p_known.term and c.class_nbr = p_known.class_nbr
 $$;
 
+-- Claims that stand although what they tell of is not so: the old side told late, of what it had seen before a switch,
+-- while we knew that the seats were gone again or that nobody was named. They would keep the next time from being told.
+-- Where only reserved seats are left, claims of our own stand: who was told of them is not told again within a day.
+create or replace function pickmyclass.release_outlived(p_known pickmyclass.section_checks) returns void
+language sql volatile set search_path = '' as $$
+    delete from public.notifications_sent n using public.class_watches w
+    where w.term = p_known.term and w.class_nbr = p_known.class_nbr and n.class_watch_id = w.id
+      and n.sent_at < p_known.observed_at
+      and (n.notification_type = 'seat_available' and p_known.seats_available = 0
+           or n.notification_type = 'seat_available' and p_known.non_reserved_seats = 0
+              and not exists (
+                  select from pickmyclass.outbox o
+                  where o.user_id = w.user_id and o.watch_id = w.id and o.notification_type = n.notification_type
+                    and o.event_at > n.sent_at - interval '10 minutes')
+           or n.notification_type = 'instructor_assigned'
+              and lower(btrim(coalesce(p_known.instructor_name, ''))) in ('', 'staff'))
+$$;
+
 -- pmc_commit_check: accepts what a check saw, in one transaction.
 --   1. Not ours (any more): nothing is written.
 --   2. The baseline's row is locked: checks of one section take turns.
@@ -168,9 +161,10 @@ $$;
 --   4. Made against another version of the facts: the fresh ones go back, the caller detects again on them.
 --   5. Baseline, projection, events, claims and owed mail are written; the attempt has ended; strikes are cleared.
 --   6. Mail that the mass-event guard held is confirmed by this later check (a full section drops it in step 5).
+--   7. Claims from before this look that it makes untrue are gone, whoever took them.
 -- An observation from the future (a wrong clock) counts as of now, or it would make every later one look old.
 -- The version changes only with the facts: a check that saw nothing new does not invalidate other checks on the way.
-create function public.pmc_commit_check(p_check jsonb, p_now timestamptz default null) returns jsonb
+create or replace function public.pmc_commit_check(p_check jsonb, p_now timestamptz default null) returns jsonb
 language plpgsql security definer set search_path = '' as $$
 declare
     v_now constant timestamptz := coalesce(p_now, clock_timestamp());
@@ -227,6 +221,7 @@ begin
     perform pickmyclass.project_state(v_new);
     update pickmyclass.outbox o set held = false, confirmed = true
     where o.term = v_new.term and o.class_nbr = v_new.class_nbr and o.status = 'pending' and o.held;
+    perform pickmyclass.release_outlived(v_new);
 
     return jsonb_build_object(
         'result', 'committed', 'version', v_new.version, 'first_observation', v_known.observed_at is null,
@@ -234,7 +229,7 @@ begin
 end $$;
 
 -- pmc_end_attempt: the check of a slot was given up (no retry will follow), with the reason.
-create function public.pmc_end_attempt(
+create or replace function public.pmc_end_attempt(
     p_term text, p_class_nbr text, p_slot timestamptz, p_error text default null, p_now timestamptz default null)
 returns jsonb
 language plpgsql security definer set search_path = '' as $$

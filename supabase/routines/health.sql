@@ -1,7 +1,9 @@
 -- Health: what Postgres knows about how it goes, in one answer.
 
+set check_function_bodies = off;  -- they name functions of other files
+
 -- Outbox: what waits, since when, and what was given up. A frozen batch that Resend has not answered waits, too.
-create function pickmyclass.mail_health() returns jsonb
+create or replace function pickmyclass.mail_health() returns jsonb
 language sql stable as $$
     select jsonb_build_object(
         'pending', (select count(*) from pickmyclass.outbox o where o.status = 'pending'),
@@ -16,7 +18,7 @@ $$;
 
 -- The figure that counts: seconds from the commit that saw an opening to Resend's acceptance, over the last day, by
 -- the server's clock at both ends.
-create function pickmyclass.mail_delay() returns jsonb
+create or replace function pickmyclass.mail_delay() returns jsonb
 language sql stable as $$
     select jsonb_build_object(
         'count', count(*),
@@ -28,7 +30,7 @@ $$;
 
 -- Ticks: the latest one that finished and the scheduler's latest of each group; what became of their sections is
 -- counted from the baselines, so that four workers do not queue for one hot row.
-create function pickmyclass.tick_health(p_tick pickmyclass.ticks) returns jsonb
+create or replace function pickmyclass.tick_health(p_tick pickmyclass.ticks) returns jsonb
 language sql stable as $$
     select case when p_tick.id is not null then jsonb_build_object(
         'tick_id', p_tick.id, 'slot', p_tick.slot, 'group', p_tick.stagger_group, 'source', p_tick.source,
@@ -49,7 +51,7 @@ $$;
 -- Freshness of our sections. One is overdue when a full slot has passed since the start of its own and no attempt
 -- has ended since that start; one that is watched only since then is not. Its age counts from its last committed
 -- check, or from when it was first watched.
-create function pickmyclass.freshness(p_at timestamptz) returns jsonb
+create or replace function pickmyclass.freshness(p_at timestamptz) returns jsonb
 language sql stable as $$
     select jsonb_build_object(
         'watched_sections', count(*),
@@ -66,7 +68,7 @@ language sql stable as $$
 $$;
 
 -- Why the last attempts of our sections were given up, the most frequent reasons first.
-create function pickmyclass.failures(p_at timestamptz) returns jsonb
+create or replace function pickmyclass.failures(p_at timestamptz) returns jsonb
 language sql stable as $$
     select coalesce(jsonb_agg(jsonb_build_object('error', f.last_error, 'sections', f.sections)
                               order by f.sections desc, f.last_error), '[]')
@@ -78,7 +80,7 @@ language sql stable as $$
 $$;
 
 -- pmc_read_health: everything that the health check and the metrics ask of Postgres, in one round trip.
-create function public.pmc_read_health(p_now timestamptz default null) returns jsonb
+create or replace function public.pmc_read_health(p_now timestamptz default null) returns jsonb
 language plpgsql stable security definer set search_path = '' as $$
 declare
     v_now constant timestamptz := coalesce(p_now, clock_timestamp());
@@ -99,6 +101,12 @@ begin
         'source_looks_broken', pickmyclass.source_looks_broken(v_now),
         'ownership', public.pmc_show_ownership() - 'exceptions');
 end $$;
+
+-- pmc_read_tick: one tick and how its slot's checks went, as pmc_read_health tells of the last; null: no such tick.
+create or replace function public.pmc_read_tick(p_tick_id text) returns jsonb
+language sql stable security definer set search_path = '' as $$
+    select pickmyclass.tick_health(t) from pickmyclass.ticks t where t.id = p_tick_id
+$$;
 
 select pickmyclass.lock_down();
 notify pgrst, 'reload schema';

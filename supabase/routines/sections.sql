@@ -1,29 +1,24 @@
 -- Sections: which are watched, which are due, what is known about them.
 
+set check_function_bodies = off;  -- they name functions of other files
+
 -- The start of the latest slot of a section's group at a moment: the full hour for an even last digit, the half
 -- hour for an odd one, in UTC.
-create function pickmyclass.slot_of(p_class_nbr text, p_at timestamptz) returns timestamptz
+create or replace function pickmyclass.slot_of(p_class_nbr text, p_at timestamptz) returns timestamptz
 language sql immutable as $$
     select date_bin('1 hour', p_at, case when right(p_class_nbr, 1) in ('0', '2', '4', '6', '8')
         then timestamptz '2000-01-01 00:00:00+00' else timestamptz '2000-01-01 00:30:00+00' end)
 $$;
 
 -- Whether a term's last session has ended, by the university's calendar day. An unknown term is never over.
-create function pickmyclass.term_is_over(p_term text, p_at timestamptz) returns boolean
+create or replace function pickmyclass.term_is_over(p_term text, p_at timestamptz) returns boolean
 language sql stable as $$
     select exists (select from pickmyclass.terms t
                    where t.term = p_term and t.ends < (p_at at time zone 'America/Phoenix')::date)
 $$;
 
--- Who may be told: no profile, or one that wants mail and can get it (O35). Every watch with whether it counts.
-create view pickmyclass.watchers as
-    select w.id, w.user_id, w.term, w.class_nbr, coalesce(w.created_at, '-infinity') as watched_since,
-           p.user_id is null or (coalesce(p.notifications_enabled, true) and not coalesce(p.email_bounced, false)
-               and not coalesce(p.spam_complained, false) and not coalesce(p.is_disabled, false)) as eligible
-    from public.class_watches w left join public.user_profiles p on p.user_id = w.user_id;
-
 -- Whether a person may be told, asked again whenever mail is frozen.
-create function pickmyclass.is_eligible(p_user_id uuid) returns boolean
+create or replace function pickmyclass.is_eligible(p_user_id uuid) returns boolean
 language sql stable as $$
     select not exists (
         select from public.user_profiles p
@@ -34,7 +29,7 @@ $$;
 
 -- The sections that are ours to check at a moment: watched by someone who may be told, their term not over, owned by
 -- us (O16). A number that no scraper would accept is left out rather than allowed to spoil a whole tick.
-create function pickmyclass.our_sections(p_at timestamptz)
+create or replace function pickmyclass.our_sections(p_at timestamptz)
 returns table (term text, class_nbr text, watched_since timestamptz)
 language sql stable as $$
     select w.term, w.class_nbr, min(w.watched_since)
@@ -48,7 +43,7 @@ language sql stable as $$
 $$;
 
 -- The facts of a baseline as the jobs carry them; null when the section was never seen.
-create function pickmyclass.facts_of(p_known pickmyclass.section_checks) returns jsonb
+create or replace function pickmyclass.facts_of(p_known pickmyclass.section_checks) returns jsonb
 language sql immutable as $$
     select case when p_known.observed_at is not null then jsonb_build_object(
         'subject', p_known.subject, 'catalog_nbr', p_known.catalog_nbr, 'title', p_known.title,
@@ -59,7 +54,7 @@ $$;
 
 -- Takes over what the old side last saw of sections that we have never seen, always before they are scraped. Only
 -- from a state of the same term (O6). Two readers at once: one inserts, the other finds the row.
-create function pickmyclass.seed_baselines(p_sections jsonb, p_now timestamptz) returns int
+create or replace function pickmyclass.seed_baselines(p_sections jsonb, p_now timestamptz) returns int
 language plpgsql as $$
 declare seeded int;
 begin
@@ -89,7 +84,7 @@ end $$;
 -- `p_unattempted_only` (the rescue): only sections without an ended attempt in their latest slot, and only when that
 -- began `p_grace_seconds` ago; and those whose mail the mass-event guard holds until they are looked at once more,
 -- because whoever was told to queue them may have died with the order.
-create function public.pmc_due_sections(
+create or replace function public.pmc_due_sections(
     p_group text, p_now timestamptz default null, p_unattempted_only boolean default false,
     p_started_at timestamptz default null, p_after jsonb default null, p_limit int default 2500,
     p_grace_seconds double precision default 120)
@@ -148,7 +143,7 @@ begin
 end $$;
 
 -- pmc_read_section: what is known about one section and who owns it. A failing read is an error, never "first seen".
-create function public.pmc_read_section(p_term text, p_class_nbr text, p_now timestamptz default null) returns jsonb
+create or replace function public.pmc_read_section(p_term text, p_class_nbr text, p_now timestamptz default null) returns jsonb
 language plpgsql security definer set search_path = '' as $$
 declare
     v_now constant timestamptz := coalesce(p_now, clock_timestamp());

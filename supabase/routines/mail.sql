@@ -7,15 +7,15 @@
 -- by the server's clock; the clock of a replay plays no part.
 --
 -- What the emails say is read from outbox.payload, as the commit of the check wrote it:
---   facts                 what was seen (keys of core.sections.Facts)
+--   facts                 what was seen (keys of shared.sections.section.Facts)
 --   before                what was known before, or null
 --   observed_at           when it was seen
 --   previous_observed_at  when the section had been seen before that, or null
 
--- ---------------------------------------------------------------------------------------------- rules
+set check_function_bodies = off;  -- they name functions of other files
 
 -- Why this row is no longer owed, or null while it is. Asked when it is gathered and again when it is frozen.
-create function pickmyclass.why_not_owed(p_mail pickmyclass.outbox) returns text
+create or replace function pickmyclass.why_not_owed(p_mail pickmyclass.outbox) returns text
 language sql stable set search_path = '' as $$
     select case
         when p_mail.notification_type = 'seat_available' and exists (
@@ -30,58 +30,8 @@ language sql stable set search_path = '' as $$
     end
 $$;
 
--- Whether so many full sections opened in one slot that the source is to be doubted: of the slot's checks
--- committed so far at least twenty sections had been full, and more than 30 % of those opened.
-create function pickmyclass.is_mass_event(p_slot timestamptz) returns boolean
-language sql stable set search_path = '' as $$
-    select count(*) >= 20 and count(*) filter (where opened) > 0.3 * count(*)
-    from pickmyclass.section_checks where committed_slot = p_slot and was_full
-$$;
-
--- Hold the seat mail of these rows' slots where a mass event is under way: all of it that is not yet frozen
--- and that no later check has confirmed. Returns the sections whose mail was held by this call, so that they
--- are queued once more; a section held before is not named again.
--- Rows that another mailer has leased are left to its own freeze, which asks again.
-create function pickmyclass.hold_mass_events(p_ids bigint[], p_worker text, p_now timestamptz) returns jsonb
-language plpgsql set search_path = '' as $$
-declare
-    v_slot     timestamptz;
-    v_sections jsonb;
-    v_recheck  jsonb := '[]';
-begin
-    for v_slot in
-        select distinct o.slot from pickmyclass.outbox o
-        where o.id = any (p_ids) and o.notification_type = 'seat_available' and not o.held and not o.confirmed
-    loop
-        continue when not pickmyclass.is_mass_event(v_slot);
-        with doubtful as (
-            select o.id, o.term, o.class_nbr from pickmyclass.outbox o
-            where o.status = 'pending' and not o.held and not o.confirmed
-              and o.notification_type = 'seat_available' and o.slot = v_slot
-              and (o.leased_by is null or o.leased_by = p_worker or o.leased_until <= p_now)
-              -- A check that was committed since has looked again already.
-              and exists (select from pickmyclass.section_checks c
-                          where c.term = o.term and c.class_nbr = o.class_nbr and c.observed_at <= o.event_at)
-            for update of o skip locked
-        ), named as (
-            select distinct d.term, d.class_nbr from doubtful d
-            where not exists (select from pickmyclass.outbox o
-                              where o.status = 'pending' and o.held and o.slot = v_slot
-                                and o.term = d.term and o.class_nbr = d.class_nbr)
-        ), held as (
-            update pickmyclass.outbox o set held = true, leased_by = null, leased_until = null,
-                   last_error = 'held: unusually many sections opened at once'
-            from doubtful d where o.id = d.id
-        )
-        select coalesce(jsonb_agg(jsonb_build_object('term', term, 'class_nbr', class_nbr)), '[]')
-        into v_sections from named;
-        v_recheck := v_recheck || v_sections;
-    end loop;
-    return v_recheck;
-end $$;
-
 -- Drop those of these rows that are no longer owed; their reason stays with them.
-create function pickmyclass.drop_unowed(p_ids bigint[], p_now timestamptz) returns int
+create or replace function pickmyclass.drop_unowed(p_ids bigint[], p_now timestamptz) returns int
 language plpgsql set search_path = '' as $$
 declare v_count int;
 begin
@@ -98,14 +48,14 @@ end $$;
 
 -- Since when the outcome of a batch is unknown: since its first attempt that brought no answer, or, when a
 -- lease ended unsettled (its mailer died), since that attempt; null while every attempt was refused for certain.
-create function pickmyclass.unknown_since(p_batch pickmyclass.mail_batches) returns timestamptz
+create or replace function pickmyclass.unknown_since(p_batch pickmyclass.mail_batches) returns timestamptz
 language sql immutable set search_path = '' as $$
     select coalesce(p_batch.unknown_since, case when p_batch.leased_by is not null then p_batch.attempted_at end)
 $$;
 
 -- Give up batches whose outcome stayed unknown for twenty hours: Resend forgets an idempotency key after
 -- twenty-four, and after that the same bytes could be sent twice.
-create function pickmyclass.bury_old_batches(p_now timestamptz) returns void
+create or replace function pickmyclass.bury_old_batches(p_now timestamptz) returns void
 language plpgsql set search_path = '' as $$
 declare v_batch uuid;
 begin
@@ -123,7 +73,7 @@ begin
 end $$;
 
 -- What a mailer needs to know of rows, in the order in which people are told.
-create function pickmyclass.mail_json(p_ids bigint[]) returns jsonb
+create or replace function pickmyclass.mail_json(p_ids bigint[]) returns jsonb
 language sql stable set search_path = '' as $$
     select coalesce(jsonb_agg(jsonb_build_object(
                'id', o.id, 'event_id', o.event_id, 'user_id', o.user_id, 'email', u.email,
@@ -136,11 +86,9 @@ language sql stable set search_path = '' as $$
     where o.id = any (p_ids)
 $$;
 
--- ---------------------------------------------------------------------------------------------- gather
-
 -- Take the unsettled batch that is due for another attempt, with the bytes to repeat; null when there is none.
 -- Two mailers never hold the same batch: the row is locked while its lease is taken over.
-create function pickmyclass.take_batch(p_worker text, p_now timestamptz, p_lease interval) returns jsonb
+create or replace function pickmyclass.take_batch(p_worker text, p_now timestamptz, p_lease interval) returns jsonb
 language plpgsql set search_path = '' as $$
 declare v_batch pickmyclass.mail_batches;
 begin
@@ -166,7 +114,7 @@ end $$;
 
 -- Choose and lock the next rows: the oldest event first, then who began to watch first. A row that its batch
 -- was refused for comes by itself. Rows that anybody else has locked are passed over, never waited for.
-create function pickmyclass.choose_rows(p_worker text, p_limit int, p_own_only boolean, p_now timestamptz)
+create or replace function pickmyclass.choose_rows(p_worker text, p_limit int, p_own_only boolean, p_now timestamptz)
 returns bigint[]
 language plpgsql set search_path = '' as $$
 declare
@@ -194,7 +142,7 @@ end $$;
 
 -- When something will be due that is not due now: a batch's next attempt or, unless only frozen mail counts, the
 -- end of somebody's lease.
-create function pickmyclass.mail_due_at(p_frozen_only boolean) returns timestamptz
+create or replace function pickmyclass.mail_due_at(p_frozen_only boolean) returns timestamptz
 language sql stable set search_path = '' as $$
     select least(
         (select min(greatest(b.next_attempt_at, b.leased_until))
@@ -204,7 +152,7 @@ language sql stable set search_path = '' as $$
 $$;
 
 -- Whether a mailer that is idle should look: something is due now and the tap is open.
-create function pickmyclass.is_mail_due() returns boolean
+create or replace function pickmyclass.is_mail_due() returns boolean
 language sql stable set search_path = '' as $$
     select not exists (select from pickmyclass.mail_hold h
                        where greatest(h.parked_until, h.paused_until) > clock_timestamp())
@@ -217,7 +165,7 @@ $$;
 
 -- The answer of a gather that has nothing to send now; the wait is told in seconds, so that the caller's clock
 -- plays no part. It is never nothing: a row that somebody has locked for a moment must not be asked for in a spin.
-create function pickmyclass.nothing_to_send(p_state text, p_until timestamptz, p_reason text, p_recheck jsonb)
+create or replace function pickmyclass.nothing_to_send(p_state text, p_until timestamptz, p_reason text, p_recheck jsonb)
 returns jsonb language sql volatile set search_path = '' as $$
     select jsonb_build_object('state', p_state, 'reason', p_reason, 'recheck', p_recheck, 'wait_seconds',
         case when p_until is not null then greatest(0.05, extract(epoch from p_until - clock_timestamp())) end)
@@ -230,7 +178,7 @@ $$;
 -- and always "recheck": [{term, class_nbr}], sections whose mail the mass-event guard has just held.
 -- p_own_only: nothing but rows that a commit leased to this worker (a check over HTTP sends its own mail).
 -- Race: two mailers gather at once; rows are locked and leased in one transaction, and locked ones passed over.
-create function public.pmc_gather_mail(
+create or replace function public.pmc_gather_mail(
     p_worker text, p_limit int default 100, p_own_only boolean default false,
     p_lease_seconds double precision default 60
 ) returns jsonb
@@ -275,7 +223,7 @@ begin
 end $$;
 
 -- Give leased rows back unsent (a stop, or the tap was closed meanwhile): anyone may gather them at once.
-create function public.pmc_hand_back_mail(p_worker text) returns jsonb
+create or replace function public.pmc_hand_back_mail(p_worker text) returns jsonb
 language plpgsql security definer set search_path = '' as $$
 declare v_count int;
 begin
@@ -286,8 +234,6 @@ begin
     return jsonb_build_object('handed_back', v_count);
 end $$;
 
--- ---------------------------------------------------------------------------------------------- freeze
-
 -- Freeze the gathered rows into one batch, leased to p_worker for its first attempt. Everything is asked once
 -- more under lock and decided for good: eligibility, address, drop, mass event.
 -- p_emails, in the order gathered: [{"id", "to", "email": JSON text}] or [{"id", "error": why it has no text}].
@@ -296,7 +242,7 @@ end $$;
 -- the caller holds the texts already and need not be sent them back.
 -- Race: the owner unsubscribes or the seats fill between gather and freeze; both touch only rows that are still
 -- pending, so whoever locks the row first decides, and a row that somebody else has locked is left out.
-create function public.pmc_freeze_batch(
+create or replace function public.pmc_freeze_batch(
     p_worker text, p_batch_id uuid, p_emails jsonb, p_lease_seconds double precision default 60
 ) returns jsonb
 language plpgsql security definer set search_path = '' as $$

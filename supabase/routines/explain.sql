@@ -1,7 +1,9 @@
 -- Why: everything known about one address and one section, for the question "was this student told?".
 
+set check_function_bodies = off;  -- they name functions of other files
+
 -- What keeps a person from being told; empty when nothing does.
-create function pickmyclass.why_not_eligible(p_user_id uuid) returns text[]
+create or replace function pickmyclass.why_not_eligible(p_user_id uuid) returns text[]
 language sql stable as $$
     select coalesce((
         select array_remove(array[
@@ -15,7 +17,7 @@ language sql stable as $$
 $$;
 
 -- One email of the outbox as an operator sees it.
-create function pickmyclass.mail_story(p_mail pickmyclass.outbox) returns jsonb
+create or replace function pickmyclass.mail_story(p_mail pickmyclass.outbox) returns jsonb
 language sql stable as $$
     select jsonb_build_object(
         'id', p_mail.id, 'event_id', p_mail.event_id, 'notification_type', p_mail.notification_type,
@@ -26,7 +28,7 @@ $$;
 
 -- pmc_explain: the person, the watch, the section, its latest events with the mail that each owed to this person,
 -- and the claims that stand. Nothing is decided here; the words are found where they are shown.
-create function public.pmc_explain(
+create or replace function public.pmc_explain(
     p_address text, p_term text, p_class_nbr text, p_now timestamptz default null)
 returns jsonb
 language plpgsql stable security definer set search_path = '' as $$
@@ -72,19 +74,6 @@ begin
                     'held', h.held, 'held_reason', h.held_reason, 'park_reason', h.park_reason,
                     'parked_until', case when h.parked_until > clock_timestamp() then h.parked_until end)
                 from pickmyclass.mail_hold h));
-end $$;
-
--- pmc_read_schema: what has been applied here, for the doctor: version of the server, its time, its migrations (null
--- where another tool than `migrate` applied them and keeps the books elsewhere).
-create function public.pmc_read_schema() returns jsonb
-language plpgsql stable security definer set search_path = '' as $$
-declare v_applied jsonb;
-begin
-    if to_regclass('pickmyclass.schema_migrations') is not null then
-        execute 'select jsonb_agg(m.version order by m.version) from pickmyclass.schema_migrations m' into v_applied;
-    end if;
-    return jsonb_build_object('server_version', current_setting('server_version'),
-                              'server_time', clock_timestamp(), 'migrations', v_applied);
 end $$;
 
 select pickmyclass.lock_down();

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import threading
 import time
 from pathlib import Path
@@ -10,11 +11,25 @@ from typing import Any
 from weakref import WeakSet
 
 from redis import BlockingConnectionPool, Redis, RedisError
-from redis.exceptions import NoScriptError
+from redis.exceptions import NoScriptError, OutOfMemoryError, ReadOnlyError
 
 _SHARED = Path(__file__).parent
 
-__all__ = ["Doorbell", "Redis", "RedisError", "Script", "connect_redis", "is_wrong_type", "wall_clock"]
+_NO_WRITES = re.compile(r"\b(OOM|READONLY|MISCONF|NOREPLICAS|UNBLOCKED)\b")
+"""Redis's own codes: full, a replica, a disk that takes no snapshot, too few replicas, just made a replica. A script's
+error has them somewhere in its text."""
+
+__all__ = [
+    "Doorbell",
+    "Redis",
+    "RedisError",
+    "Script",
+    "Writes",
+    "connect_redis",
+    "is_wrong_type",
+    "refuses_writes",
+    "wall_clock",
+]
 
 
 def wall_clock() -> int:
@@ -27,13 +42,47 @@ def is_wrong_type(error: RedisError) -> bool:
     return str(error).startswith("WRONGTYPE")
 
 
-def connect_redis(url: str, *, timeout: float = 5.0, pool_size: int = 8) -> Redis:
+def refuses_writes(error: RedisError) -> bool:
+    """Whether the server answers and takes no writes: out of memory, or a replica."""
+    return isinstance(error, OutOfMemoryError | ReadOnlyError) or bool(_NO_WRITES.search(str(error)))
+
+
+class Writes:
+    """Whether the server takes what clients write, as far as this process has seen. Clients may share one."""
+
+    def __init__(self) -> None:
+        self.refused = False
+
+    def try_one(self, client: Redis, prefix: str) -> None:
+        """Write something that means nothing, which costs what a PING costs and tells more. Raises `RedisError`."""
+        client.set(f"{prefix}health", 1, px=60_000)
+        self.refused = False
+
+
+class _Client(Redis):
+    """A client that notices when it is refused a write. Then it connects anew: after a fail-over the connections that
+    were kept still lead to the old master, which may answer reads with what is no longer true."""
+
+    writes: Writes
+
+    def parse_response(self, connection: Any, command_name: Any, **options: Any) -> Any:
+        try:
+            return super().parse_response(connection, command_name, **options)  # type: ignore[no-untyped-call]
+        except RedisError as error:
+            if refuses_writes(error):
+                self.writes.refused = True
+                connection.disconnect()
+                self.connection_pool.disconnect(inuse_connections=False)
+            raise
+
+
+def connect_redis(url: str, *, timeout: float = 5.0, pool_size: int = 8, writes: Writes | None = None) -> Redis:
     """A client for `redis://`, `rediss://` or `unix://`, with or without password; connects at first use.
 
     `timeout` (seconds) bounds each answer, so a client that blocks needs one longer than its blocking command:
     redis-py would drop the connection, and with it what was popped. Nothing is retried here, because a repeated
     write may happen twice; callers know what may be repeated. RESP2 without client info saves the HELLO and the
-    refused CLIENT SETINFO commands of each new connection, which hosted plans count.
+    refused CLIENT SETINFO commands of each new connection, which hosted plans count. `writes` is told of refused ones.
     """
     pool = BlockingConnectionPool.from_url(
         url,
@@ -47,7 +96,10 @@ def connect_redis(url: str, *, timeout: float = 5.0, pool_size: int = 8) -> Redi
         decode_responses=True,
         encoding_errors="surrogateescape",  # what others wrote must not make an answer unreadable
     )
-    return Redis.from_pool(pool)
+    client = _Client.from_pool(pool)
+    assert isinstance(client, _Client)
+    client.writes = writes or Writes()
+    return client
 
 
 class Script:
@@ -74,9 +126,9 @@ class Script:
 class Doorbell:
     """A list to block on until somebody rings. One thread waits; any other may interrupt it."""
 
-    def __init__(self, helper: Redis, url: str, key: str, longest: float) -> None:
+    def __init__(self, helper: Redis, url: str, key: str, longest: float, writes: Writes | None = None) -> None:
         """`longest` is the most seconds that `wait` will be asked for; `helper` answers while this one blocks."""
-        self._client = connect_redis(url, timeout=longest + 15.0, pool_size=1)
+        self._client = connect_redis(url, timeout=longest + 15.0, pool_size=1, writes=writes)
         self._helper = helper
         self._key = key
         self._number: int | None = None  # the server's name for the connection that blocks

@@ -13,7 +13,7 @@ from typing import Any
 
 from shared.health.checks_stores import BreakerCheck, LockCheck, RedisCheck
 from shared.health.checks_work import ALIVE_SECONDS, QueueCheck, QueueFigures
-from shared.health.faults import NO_ANSWER, Fault
+from shared.health.faults import NO_ANSWER, NO_WRITES, Fault
 from shared.lock import LockStatus
 from shared.parts import Parts
 from shared.queue import Snapshot
@@ -51,7 +51,7 @@ NOBODY_KNOWS = RedisSide(RedisCheck(), BreakerCheck("UNKNOWN"), LockCheck(known=
 
 
 def beat_figures(parts: Parts, seen: Snapshot) -> dict[str, Any]:
-    """The `figures` of this consumer's beat, from what it has seen last: costs no Redis command.
+    """The `figures` of this consumer's beat, from what it has seen last: costs no Redis command, while all is well.
 
     How many dead letters there are and how long the oldest job waits it cannot know without asking; the summary
     tells that by the sections themselves, which Postgres knows.
@@ -60,6 +60,8 @@ def beat_figures(parts: Parts, seen: Snapshot) -> dict[str, Any]:
     if not seen.redis_connected:
         breaker, lock = BreakerStatus(state="UNKNOWN"), LockStatus(known=False)
     fault = None if seen.redis_connected else Fault(NO_ANSWER, "a consumer has lost it")
+    if not parts.huey.storage.takes_writes():
+        fault = Fault(NO_WRITES, "a consumer was refused")
     queue = QueueFigures(
         waiting=seen.waiting,
         active=len(seen.running) + seen.buffered,

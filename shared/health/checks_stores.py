@@ -14,7 +14,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from shared.health.check import DEGRADED, HEALTHY, UNHEALTHY, UNKNOWN, Check, Trouble, only, since_epoch
-from shared.health.faults import NO_ANSWER, Fault
+from shared.health.faults import NO_ANSWER, NO_WRITES, Fault
 from shared.health.words import clock_time
 from shared.lock import LockStatus
 from shared.source.breaker import BreakerStatus
@@ -48,7 +48,8 @@ class DatabaseCheck(Check):
 
 @dataclass(frozen=True, slots=True)
 class RedisCheck(Check):
-    """Whether Redis answered. `connected` is None when nobody asked; `latency_ms` is, where no question was asked."""
+    """Whether Redis answers and takes writes. `connected` is None when nobody asked; `latency_ms` is, where no question
+    was asked."""
 
     name, title = "redis", "Redis"
     connected: bool | None = None
@@ -82,7 +83,16 @@ class RedisCheck(Check):
             yield f"answers in {self.latency_ms} ms"
 
     def troubles(self) -> Iterator[Trouble]:
-        if self.fault:
+        if self.fault and self.fault.code == NO_WRITES:
+            yield Trouble(
+                "redis takes no writes",
+                UNHEALTHY,
+                f"Redis answers and takes no writes: {self.fault.words}",
+                "Out of memory: `redis-cli info memory`, then raise `maxmemory` or the plan. A replica: REDIS_URL must "
+                "lead to the master. Nothing is queued meanwhile; the rescue queues what is missing when it is over.",
+                for_anyone="Redis takes no writes",
+            )
+        elif self.fault:
             yield Trouble(
                 "redis",
                 UNHEALTHY,

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from shared.database import DatabaseError
-from shared.redis import RedisError
+from shared.redis import RedisError, refuses_writes
 from shared.settings import SettingsError
 
 log = logging.getLogger(__name__)
 
-NOT_SET, TIMEOUT, NO_ANSWER, BROKEN = "not_set", "timeout", "no_answer", "broken"
+NOT_SET, TIMEOUT, NO_ANSWER, NO_WRITES, BROKEN = "not_set", "timeout", "no_answer", "no_writes", "broken"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +33,8 @@ def fault_of(problem: Exception) -> Fault:
         return Fault(NOT_SET, "not set: " + ", ".join(one.name for one in problem.problems))
     if isinstance(problem, DatabaseError):
         return Fault(problem.kind, str(problem))
+    if isinstance(problem, RedisError) and refuses_writes(problem):
+        return Fault(NO_WRITES, f"Redis takes no writes ({type(problem).__name__})")
     if isinstance(problem, RedisError):
         return Fault(NO_ANSWER, f"Redis does not answer ({type(problem).__name__})")
     log.error("a probe failed", exc_info=problem)

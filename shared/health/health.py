@@ -27,11 +27,12 @@ from shared.health.checks_work import (
     WorkersCheck,
     living,
 )
-from shared.health.faults import fault_of
+from shared.health.faults import NO_WRITES, fault_of
 from shared.health.probes import Answer, Probes
 from shared.health.report import Report
 from shared.lock import LockStatus
 from shared.parts import Parts
+from shared.redis import Writes
 from shared.schedule import next_tick
 from shared.source.breaker import BreakerStatus
 
@@ -70,7 +71,7 @@ class Health:
         parts, began = self.parts, self._timer()
         questions: dict[str, Callable[[], Any]] = {
             "database": self._read_figures,
-            "redis": lambda: parts.redis.ping(),
+            "redis": self._try_redis,
             "breaker": lambda: parts.breaker.status(),
             "lock": lambda: parts.lock.status(),
             "queue": lambda: parts.huey.counts(),
@@ -111,12 +112,15 @@ class Health:
         answers = self._probes.ask(
             {
                 "ready": lambda: parts.database.call("pmc_latest_ticks", p_now=parts.clock()),
-                "redis": lambda: parts.redis.ping(),
+                "redis": self._try_redis,
             }
         )
         answer = Readiness(answers["ready"].fault is None, answers["redis"].fault is None)
         self._kept_ready = (self._timer(), answer) if answer.ready else None
         return answer
+
+    def _try_redis(self) -> None:
+        Writes().try_one(self.parts.redis, self.parts.settings.redis_prefix)
 
     def _read_figures(self) -> Any:
         return self.parts.database.call("pmc_read_health", p_now=self.parts.clock())
@@ -156,7 +160,8 @@ def _stand_alone(made: Mapping[type[Check], Callable[[], Check]]) -> Iterator[Ch
 
 
 def _redis_check(answer: Answer) -> RedisCheck:
-    return RedisCheck(answer.fault is None, None if answer.fault else answer.latency_ms, answer.fault)
+    answers = answer.fault is None or answer.fault.code == NO_WRITES
+    return RedisCheck(answers, answer.latency_ms if answers else None, answer.fault)
 
 
 def _queue_check(answer: Answer, figures: Mapping[str, Any] | None) -> QueueCheck:

@@ -39,13 +39,13 @@ class Report:
     def troubles(self) -> list[Trouble]:
         """Everything that is wrong, the worst first; of one cause its worst.
 
-        Where nobody lives who could tell of Redis, that is what is wrong, and not Redis.
+        What Redis does not tell is no trouble of its own where Redis itself is one, or nobody lives who could ask it.
         """
         redis = self.find(RedisCheck)
-        nobody_asked = redis is not None and redis.status == UNKNOWN
+        is_said = redis is not None and redis.status in (UNHEALTHY, UNKNOWN)
         found: dict[str, Trouble] = {}
         for trouble in sorted((one for check in self.checks for one in check.troubles()), key=_severity):
-            if not (nobody_asked and trouble.cause == "redis"):
+            if not (is_said and (trouble.cause, trouble.status) == ("redis", DEGRADED)):
                 found.setdefault(trouble.cause, trouble)
         return list(found.values())
 

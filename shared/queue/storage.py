@@ -9,6 +9,7 @@ from __future__ import annotations
 import secrets
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +20,7 @@ from shared.queue.dead_letters import MAX_DEAD_LETTERS
 from shared.queue.holdings import Settlement
 from shared.queue.intake import MAX_BATCH, Taken, Wish
 from shared.queue.jobs import Delivery, Job, PushResult
-from shared.redis import Doorbell, Script, connect_redis
+from shared.redis import Doorbell, RedisError, Script, Writes, connect_redis
 
 PUSH_JOBS = 5000
 PUSH_BYTES = 1_000_000
@@ -59,7 +60,8 @@ class QueueStorage(BaseStorage):  # type: ignore[misc]  # huey has no types
     def __init__(self, name: str, *, url: str, prefix: str, durations: Durations, clock: Callable[[], int]) -> None:
         """`prefix` begins every key; `clock` gives epoch milliseconds."""
         super().__init__(name)
-        self.client = connect_redis(url)
+        self.writes = Writes()
+        self.client = connect_redis(url, writes=self.writes)
         self.durations = durations
         self.clock = clock
         self.waiting = f"{prefix}queue:{name}"
@@ -72,11 +74,18 @@ class QueueStorage(BaseStorage):  # type: ignore[misc]  # huey has no types
         self.dead_flag = f"{self.waiting}:dlq:any"
         self._held_prefix = f"{self.waiting}:held:"
         self._breaker = f"{prefix}circuit:scraper"
-        self._url = url
+        self._prefix, self._url = prefix, url
+
+    def takes_writes(self) -> bool:
+        """Whether Redis takes what this process writes, as it was last seen; asked again only where it did not."""
+        if self.writes.refused:
+            with suppress(RedisError):
+                self.writes.try_one(self.client, self._prefix)
+        return not self.writes.refused
 
     def open_doorbell(self) -> Doorbell:
         """A connection of its own to wait for jobs with."""
-        return Doorbell(self.client, self._url, self.doorbell, self.durations.doorbell)
+        return Doorbell(self.client, self._url, self.doorbell, self.durations.doorbell, self.writes)
 
     def held_key(self, worker: str) -> str:
         """Where the consumer `worker` says what it holds."""

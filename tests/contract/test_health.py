@@ -16,6 +16,7 @@ from werkzeug.test import EnvironBuilder
 
 from functions.health.main import health
 from shared import wiring
+from shared.database import DatabaseUnavailable
 from shared.health.health import health_of
 from shared.health.probes import Probes
 from shared.queue.jobs import Job
@@ -128,7 +129,7 @@ def test_a_hanging_postgres_neither_holds_up_the_answer_nor_piles_up_threads(wel
 
         def call(self, function: str, **arguments: Any) -> Any:
             free.wait(30)
-            return real.call(function, **arguments)
+            raise DatabaseUnavailable("too late")
 
         def close(self) -> None:
             """Nothing to close."""

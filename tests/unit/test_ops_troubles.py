@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from redis.exceptions import OutOfMemoryError, ResponseError
 
 from shared.database import DatabaseError, DatabaseUnavailable
 from shared.health import probes
@@ -60,6 +61,7 @@ WELL: tuple[Check, ...] = (
 UNWELL: tuple[tuple[Check, str], ...] = (
     (DatabaseCheck(3, AWAY), "unhealthy"),
     (RedisCheck(False, None, AWAY), "unhealthy"),
+    (RedisCheck(True, 1, Fault("no_writes", "it is full")), "unhealthy"),
     (BreakerCheck("OPEN"), "degraded"),
     (BreakerCheck("UNKNOWN"), "degraded"),
     (BreakerCheck("HALF_OPEN"), "healthy"),
@@ -153,6 +155,11 @@ def test_a_breaker_that_nobody_can_read_is_not_blamed_when_redis_is_away() -> No
     assert [(one.cause, one.status) for one in found] == [("redis", "unhealthy")]
 
 
+def test_a_lock_that_nobody_could_take_is_not_a_second_trouble_when_redis_takes_no_writes() -> None:
+    found = of(RedisCheck(True, 1, Fault("no_writes", "it is full")), LockCheck(known=False))
+    assert [one.cause for one in found] == ["redis takes no writes"]
+
+
 def test_redis_is_not_blamed_when_nobody_lives_who_could_tell_of_it() -> None:
     found = of(RedisCheck(), BreakerCheck("UNKNOWN"), LockCheck(known=False), QueueCheck(None), WorkersCheck(()))
     assert [one.cause for one in found] == ["workers"]
@@ -235,6 +242,9 @@ def test_a_question_that_has_hung_for_long_is_asked_anew_a_few_times_at_most(mon
         (DatabaseUnavailable("pmc_x: no connection"), "no_answer", "pmc_x: no connection"),
         (DatabaseError("pmc_x: read-only", "25006"), "read_only", "pmc_x: read-only"),
         (DatabaseError("pmc_x: failed", "22003"), "refused", "pmc_x: failed"),
+        (OutOfMemoryError("command not allowed"), "no_writes", "Redis takes no writes (OutOfMemoryError)"),
+        (ResponseError("MISCONF cannot persist"), "no_writes", "Redis takes no writes (ResponseError)"),
+        (ResponseError("Error running script: -OOM no"), "no_writes", "Redis takes no writes (ResponseError)"),
         (RedisError("Error 111 connecting to 10.0.0.7:6379"), "no_answer", "Redis does not answer (RedisError)"),
         (RuntimeError("token=abc"), "broken", "failed (RuntimeError)"),
     ],

@@ -154,6 +154,15 @@ def ops(words: tuple[str, ...]) -> None:
     group(args=list(words), prog_name="run.sh ops")
 
 
+@commands.command(context_settings=PASS_ON)
+@click.argument("words", nargs=-1, type=click.UNPROCESSED)
+def tape(words: tuple[str, ...]) -> None:
+    """Record a term from what this server saw: FILE, as CSV that a simulated campus can play."""
+    from shared.cli.tape import tape as record
+
+    record(args=list(words), prog_name="run.sh tape")
+
+
 @commands.command()
 @click.option("--seed", type=int, help="Which faults, campus and students; default: one by chance, printed.")
 @click.option("--minutes", type=click.FloatRange(0.1, 600), default=1.0, show_default=True, help="How long, each seed.")

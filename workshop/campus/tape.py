@@ -1,4 +1,4 @@
-"""A recorded season: reads `time_ms, section, course, code, instructor, seats_available, seats_total` rows.
+"""A recorded season, as `./run.sh tape` writes one: reads its rows.
 
 A row holds from its time until its section's next row. The last five digits of `section` are its class_nbr.
 """
@@ -12,9 +12,9 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
+from shared.sections.recorded import COLUMNS as COLUMNS
 from workshop.campus.sections import Course, Timeline, Values
 
-COLUMNS = ("time_ms", "section", "course", "code", "instructor", "seats_available", "seats_total")
 _EARLIEST, _LATEST = 946_684_800_000, 4_102_444_800_000  # the years 2000 to 2099, in ms
 
 

@@ -245,11 +245,15 @@ def test_every_instructor_can_vanish_for_one_answer(site: Site) -> None:
 def test_the_calls_are_noted_with_who_asked_for_what(site: Site) -> None:
     site.search({**ANONYMOUS, "User-Agent": "PickMyClass (ops@example.edu)"}, subject="CSE")
     site.search(classNbr="12347")
-    noted = site.control("catalog/calls")
-    assert (noted["asked"], noted["most_at_once"]) == (2, 1)
-    assert [(call["subject"], call["classNbr"], call["now_ms"]) for call in noted["calls"]] == [
-        ("CSE", "", 1000),
-        ("", "12347", 1000),
+    scrape = {"sectionNumber": "12348", "term": TERM}
+    site.http.post(site.url + "/scrape", json=scrape, headers={"Authorization": "Bearer a-token"}, timeout=10)
+    noted = site.control("calls")
+    assert (noted["asked"], noted["most_at_once"]) == (3, 1)
+    assert [(call["source"], call.get("subject"), call["class_nbr"], call["now_ms"]) for call in noted["calls"]] == [
+        ("asu", "CSE", "", 1000),
+        ("asu", "", "12347", 1000),
+        ("scraper", None, "12348", 1000),
     ]
     assert noted["calls"][0]["agent"] == "PickMyClass (ops@example.edu)"
-    assert [call["number"] for call in site.control("catalog/calls?after=1")["calls"]] == [2]
+    assert [call["number"] for call in site.control("calls?after=2")["calls"]] == [3]
+    assert site.http.get(site.url + "/control/calls?after=x", timeout=10).status_code == 400

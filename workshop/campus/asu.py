@@ -14,13 +14,13 @@ from __future__ import annotations
 import base64
 import secrets
 import threading
-import time
-from collections import Counter, OrderedDict, deque
+from collections import Counter, OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
 from workshop.campus.asu_rows import make_row, place_of
+from workshop.campus.calls import Calls
 from workshop.campus.campus import Campus
 from workshop.parts.faults import Fault, Faults, Kinds
 from workshop.parts.web import Answer, BadRequest, Request, json_answer
@@ -30,7 +30,8 @@ PATH = f"{BASE}/search/classes"
 PAGE = 200
 _HOUR_MS = 3_600_000
 _CHALLENGE = b"<!doctype html><title>Just a moment...</title><body>Checking your browser before you proceed.</body>"
-_MOST_SCROLLS, _MOST_CALLS = 500, 20_000
+_MOST_SCROLLS = 500
+_NOTED = {"term": "term", "subject": "subject", "class_nbr": "classNbr", "scroll": "scrollId"}
 
 _CALLS: Kinds = {
     "error": {"status": 500},
@@ -75,40 +76,18 @@ class _Search:
 class AsuCatalog:
     """Answers searches over one campus. For any thread."""
 
-    def __init__(self, campus: Campus, wait: Callable[[float], object]) -> None:
-        """`wait` lets seconds pass, or fewer when the campus stops."""
+    def __init__(self, campus: Campus, calls: Calls, wait: Callable[[float], object]) -> None:
+        """`calls` notes every call; `wait` lets seconds pass, or fewer when the campus stops."""
         self.faults = Faults(FAULTS)
-        self._calls: deque[dict[str, Any]] = deque(maxlen=_MOST_CALLS)
-        self._campus, self._wait = campus, wait
+        self._campus, self._calls, self._wait = campus, calls, wait
         self._scrolls: OrderedDict[str, _Search] = OrderedDict()
         self._lock = threading.Lock()
-        self.asked = self._at_once = self._most_at_once = 0
 
     def __call__(self, request: Request) -> Answer:
         """Answer one search."""
-        call = {
-            "at": time.time(),
-            "now_ms": self._campus.clock.now_ms(),
-            "agent": request.headers.get("user-agent", ""),
-            **{name: request.query.get(name, "") for name in ("term", "subject", "classNbr", "scrollId")},
-        }
-        with self._lock:
-            self.asked += 1
-            self._at_once += 1
-            self._most_at_once = max(self._most_at_once, self._at_once)
-            self._calls.append({"number": self.asked, **call})
-        try:
+        words = {name: request.query.get(key, "") for name, key in _NOTED.items()}
+        with self._calls.note("asu", request.headers.get("user-agent", ""), **words):
             return self._search(request)
-        finally:
-            with self._lock:
-                self._at_once -= 1
-
-    def calls_json(self, after: int) -> dict[str, Any]:
-        """The calls after number `after`, of the latest 20,000: for what, and when (epoch s, and the campus's ms)."""
-        with self._lock:
-            known = list(self._calls)
-        calls = [call for call in known if call["number"] > after]
-        return {"asked": self.asked, "most_at_once": self._most_at_once, "calls": calls}
 
     def _search(self, request: Request) -> Answer:
         if request.headers.get("authorization") != "Bearer null":

@@ -26,6 +26,7 @@ import requests
 
 from workshop.campus.asu import PATH as CATALOG_PATH
 from workshop.campus.asu import AsuCatalog
+from workshop.campus.calls import Calls
 from workshop.campus.campus import Campus
 from workshop.parts.faults import Fault, Faults, Kinds
 from workshop.parts.web import Answer, BadRequest, Request, json_answer, page_answer
@@ -66,11 +67,12 @@ class CampusApp:
         self.latency_ms = 0
         self._token = token
         self._stopping = threading.Event()
-        self.catalog = AsuCatalog(campus, self._stopping.wait)
+        self._calls = Calls(campus.clock.now_ms)
+        self.catalog = AsuCatalog(campus, self._calls, self._stopping.wait)
         self._routes: dict[tuple[str, str], Callable[[Request], Answer]] = {
             ("POST", "/scrape"): self._scrape,
             ("GET", CATALOG_PATH): self._search,
-            ("GET", "/control/catalog/calls"): self._catalog_calls,
+            ("GET", "/control/calls"): self._told_calls,
             ("GET", "/health"): lambda _: json_answer({"status": "ok"}),
             ("GET", "/status"): self._status,
             ("GET", "/control/clock"): self._clock,
@@ -104,12 +106,13 @@ class CampusApp:
         if wanted is None:
             return _failed("Invalid section number or term format", 400)
         class_nbr, term = wanted
-        self._stopping.wait(self.latency_ms / 1000)
-        fault = self.faults.take({class_nbr})
-        if fault:
-            return self._misbehave(fault, class_nbr, term)
-        data = self.campus.look_up(class_nbr, term)
-        return _not_found(class_nbr, term, 500) if data is None else json_answer({"success": True, "data": data})
+        with self._calls.note("scraper", request.headers.get("user-agent", ""), term=term, class_nbr=class_nbr):
+            self._stopping.wait(self.latency_ms / 1000)
+            fault = self.faults.take({class_nbr})
+            if fault:
+                return self._misbehave(fault, class_nbr, term)
+            data = self.campus.look_up(class_nbr, term)
+            return _not_found(class_nbr, term, 500) if data is None else json_answer({"success": True, "data": data})
 
     def _misbehave(self, fault: Fault, class_nbr: str, term: str) -> Answer:
         options = fault.options
@@ -136,11 +139,11 @@ class CampusApp:
         self._stopping.wait(self.latency_ms / 1000)
         return self.catalog(request)
 
-    def _catalog_calls(self, request: Request) -> Answer:
+    def _told_calls(self, request: Request) -> Answer:
         after = request.query.get("after", "0")
         if not (after.isascii() and after.isdigit()):
             raise BadRequest("after must be the number of a call")
-        return json_answer(self.catalog.calls_json(int(after)))
+        return json_answer(self._calls.as_json(int(after)))
 
     def _ask_desk(self, desk: str, request: Request) -> Answer:
         """Hand a question of our page on: a page may only talk with the server that it came from."""
@@ -157,7 +160,6 @@ class CampusApp:
             {
                 "status": "ok",
                 "lookups": self.campus.lookups.total(),
-                "catalog_calls": self.catalog.asked,
                 "faults": self.faults.as_json(),
             }
         )
@@ -189,7 +191,7 @@ class CampusApp:
             "rate": clock.rate,
             "latency_ms": self.latency_ms,
         }
-        head |= {"desk": self._desk, "catalog_calls": self.catalog.asked}
+        head |= {"desk": self._desk, "asked": self._calls.asked}
         return json_answer({**head, "sections": self.campus.sections_json()})
 
     def _section(self, request: Request) -> Answer:

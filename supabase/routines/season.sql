@@ -24,6 +24,3 @@ begin
             where s.term = v_term and s.class_nbr > p_after and s.observed_at is not null
             order by s.class_nbr limit least(p_limit, 1000)) c), '[]'));
 end $$;
-
-select pickmyclass.lock_down();
-notify pgrst, 'reload schema';

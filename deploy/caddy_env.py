@@ -11,7 +11,7 @@ import re
 import sys
 from urllib.parse import urlsplit
 
-from shared.settings import Settings, SettingsError, load
+from shared.settings import ROOT, Settings, SettingsError, load
 
 BODY_BYTES = 64 * 1024 + 1
 
@@ -32,6 +32,10 @@ def environment(settings: Settings, caddy_version: str = "") -> dict[str, str]:
         if urlsplit(settings.site_upstream).path:
             raise ValueError("SITE_UPSTREAM: must be scheme, host and port, without a path: Caddy proxies whole sites")
         variables["SITE_UPSTREAM"] = settings.site_upstream
+    if settings.upstreams is not None:
+        variables["UPSTREAMS"] = settings.upstreams.replace(",", " ")
+        variables["BALANCING"] = "several"
+        variables["BALANCER"] = str(ROOT / "deploy" / "balancer.caddy")
     numbers = re.match(r"v?(\d+)\.(\d+)", caddy_version)
     if numbers and (int(numbers[1]), int(numbers[2])) >= (2, 7):
         variables["REQUEST_BUFFERS"] = f"request_buffers {BODY_BYTES}"

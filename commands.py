@@ -176,6 +176,19 @@ def chaos(seed: int | None, minutes: float, tape: Path | None, seeds: int, keep:
     sys.exit(run_chaos(seed=seed, minutes=minutes, tape=tape, seeds=seeds, keep=keep))
 
 
+@commands.command("rehearse")
+@click.option("--boxes", type=click.IntRange(1, 2), default=1, show_default=True, help="How many servers.")
+@click.option("--quick", is_flag=True, help="Install, a mail, a broken release, rollback.")
+@click.option("--debian", type=click.Choice(["12", "13"]), default="12", show_default=True, help="Which Debian.")
+@click.option("--only", multiple=True, help="After the installation play only this act; may be repeated.")
+@click.option("--keep", type=click.Path(file_okay=False, path_type=Path), help="Keep the consoles and logs here.")
+def rehearse_deployment(boxes: int, quick: bool, debian: str, only: tuple[str, ...], keep: Path | None) -> None:
+    """Install, upgrade and break real Debian servers in boxes (root, Linux)."""
+    from workshop.rehearsal.command import run_rehearsal
+
+    sys.exit(run_rehearsal(boxes=boxes, quick=quick, version=int(debian), only=only, keep=keep))
+
+
 @commands.command()
 @click.option("--only", multiple=True, type=click.Choice(BENCHMARKS), help="Measure only this; may be repeated.")
 @click.option(

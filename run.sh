@@ -13,7 +13,7 @@ root=$(cd "$(dirname "$self")" && pwd)
 case "${1:-} ${2:-}" in
 test* | check* | bench* | chaos*) set_name=dev ;;
 mutate*) set_name=mutate ;;
-demo* | "up --local" | "compare replay") set_name=local ;;
+demo* | rehearse* | "up --local" | "compare replay") set_name=local ;;
 *) set_name=runtime ;;
 esac
 

@@ -202,7 +202,11 @@ add_swap() {
     run fallocate -l 1G "$ROOT/swapfile"
     run chmod 600 "$ROOT/swapfile"
     run mkswap "$ROOT/swapfile"
-    run swapon "$ROOT/swapfile"
+    if ! run swapon "$ROOT/swapfile"; then # a server that is itself a container
+        rm -f "$ROOT/swapfile"
+        say "No swap: this server's kernel or file system takes none."
+        return 0
+    fi
     grep -qs '^/swapfile ' "$ROOT/etc/fstab" && return
     { [[ ! -f $ROOT/etc/fstab ]] || cat "$ROOT/etc/fstab" && echo '/swapfile none swap sw 0 0'; } |
         put "$ROOT/etc/fstab" 0644 root:root
@@ -216,6 +220,7 @@ keep_time() {
     done
     if [[ $(timedatectl show --property=CanNTP --value 2>/dev/null) == no ]]; then
         run env DEBIAN_FRONTEND=noninteractive apt-get install -q -y systemd-timesyncd
+        run systemctl try-restart systemd-timedated # which looked for one when it started
     fi
     run timedatectl set-ntp true
 }

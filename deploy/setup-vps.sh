@@ -9,15 +9,20 @@ source "$here/lib.sh"
 
 DOMAIN=
 HOSTED_REDIS=no
+SHARES=
+JOINS=
 FIREWALL=yes
 PACKAGES=(ca-certificates caddy curl git postgresql-client python3 python3-venv redis-server unattended-upgrades)
 
 usage() {
     cat <<'USAGE'
-usage: setup-vps.sh --domain NAME [--hosted-redis] [--no-firewall] [--dry-run]
+usage: setup-vps.sh --domain NAME [--hosted-redis | --shares ADDRESS] [--no-firewall] [--dry-run]
+       setup-vps.sh --joins FILE [--no-firewall] [--dry-run]
 
   --domain NAME    the public name of the site; links in mail begin with it
   --hosted-redis   no Redis on this server: you put REDIS_URL into the settings
+  --shares ADDRESS let other servers use this one's Redis, over TLS, at this private address; writes the file for them
+  --joins FILE     be a second server, without Redis and Caddy: FILE comes from the one that shares
   --no-firewall    leave the firewall alone
   --dry-run        say what would be done, and do nothing
 USAGE
@@ -30,8 +35,9 @@ main() {
     make_user_and_folders
     [[ $HOSTED_REDIS == yes ]] || configure_redis
     write_settings
+    [[ -z $SHARES ]] || write_invitation
     [[ $FIREWALL == no ]] || open_firewall
-    configure_caddy
+    [[ -n $JOINS ]] || configure_caddy
     install_units "$here/.."
     put "$ROOT/etc/systemd/system/pickmyclass-recover.service" 0644 root:root <"$here/systemd/pickmyclass-recover.service"
     [[ $CHANGED == no ]] || run systemctl daemon-reload
@@ -48,6 +54,8 @@ read_arguments() {
         case $1 in
         --domain) DOMAIN=${2:-} && shift ;;
         --hosted-redis) HOSTED_REDIS=yes ;;
+        --shares) SHARES=${2:-} && shift ;;
+        --joins) JOINS=${2:-} HOSTED_REDIS=yes && shift ;;
         --no-firewall) FIREWALL=no ;;
         --dry-run) DRY_RUN=yes ;;
         -h | --help) usage && exit 0 ;;
@@ -55,6 +63,11 @@ read_arguments() {
         esac
         shift || break
     done
+    if [[ -n $JOINS ]]; then
+        grep -qs '^REDIS_URL=rediss:' "$JOINS" || die "--joins needs the file that setup-vps.sh --shares wrote" 2
+        return
+    fi
+    [[ -z $SHARES || $SHARES =~ ^[0-9]+(\.[0-9]+){3}$ ]] || die "--shares needs a private IPv4 address of this server" 2
     [[ $DOMAIN =~ ^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$ ]] || die "--domain needs a host name" 2
 }
 
@@ -68,6 +81,7 @@ check_system() {
 install_packages() {
     local package missing=() wanted=("${PACKAGES[@]}")
     [[ $HOSTED_REDIS == no ]] || wanted=("${wanted[@]/redis-server/}")
+    [[ -z $JOINS ]] || wanted=("${wanted[@]/caddy/}")
     for package in "${wanted[@]}"; do
         [[ -z $package ]] && continue
         [[ $(dpkg-query -W -f='${Status}' "$package" 2>/dev/null) == *"install ok installed"* ]] || missing+=("$package")
@@ -102,10 +116,14 @@ redis_password() { sed -n 's/^requirepass //p' "$ROOT/etc/redis/pickmyclass.conf
 configure_redis() {
     # Only this server reaches it, with a password; the queue survives a restart; a full memory refuses instead of
     # forgetting jobs.
-    local main=$ROOT/etc/redis/redis.conf password
+    local main=$ROOT/etc/redis/redis.conf own=$ROOT/etc/redis/pickmyclass.conf password any
     password=$(redis_password)
-    put "$ROOT/etc/redis/pickmyclass.conf" 0640 redis:redis <<CONF
-bind 127.0.0.1 -::1
+    SHARES=${SHARES:-$(sed -n 's/^# shared at //p' "$own" 2>/dev/null || true)}
+    [[ -z $SHARES || -f $ROOT/etc/redis/pickmyclass.crt ]] || make_certificate
+    {
+        [[ -z $SHARES ]] || echo "# shared at $SHARES"
+        echo "bind 127.0.0.1 -::1${SHARES:+ $SHARES}"
+        cat <<CONF
 protected-mode yes
 requirepass ${password:-$(random_secret)}
 appendonly yes
@@ -113,7 +131,14 @@ appendfsync everysec
 maxmemory 64mb
 maxmemory-policy noeviction
 CONF
-    local any=$CHANGED
+        [[ -z $SHARES ]] || cat <<CONF
+tls-port 6380
+tls-cert-file /etc/redis/pickmyclass.crt
+tls-key-file /etc/redis/pickmyclass.key
+tls-auth-clients no
+CONF
+    } | put "$own" 0640 redis:redis
+    any=$CHANGED
     if ! grep -qsx 'include /etc/redis/pickmyclass.conf' "$main"; then
         { [[ ! -f $main ]] || cat "$main" && echo 'include /etc/redis/pickmyclass.conf'; } | put "$main" 0640 redis:redis
         any=yes
@@ -122,9 +147,32 @@ CONF
     [[ $any == no ]] || run systemctl restart redis-server
 }
 
+make_certificate() { # for the shared Redis: signed by itself, and sent to the other servers in their file
+    run mkdir -p "$ROOT/etc/redis"
+    run openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 3650 \
+        -subj /CN=pickmyclass-redis -addext "subjectAltName=IP:$SHARES" \
+        -keyout "$ROOT/etc/redis/pickmyclass.key" -out "$ROOT/etc/redis/pickmyclass.crt"
+    run chown redis:redis "$ROOT/etc/redis/pickmyclass.key" "$ROOT/etc/redis/pickmyclass.crt"
+    run chmod 640 "$ROOT/etc/redis/pickmyclass.key"
+}
+
+write_invitation() { # our settings for another server, with the way to our Redis and its certificate
+    [[ $DRY_RUN == no || -f $ENV_FILE ]] || return 0
+    {
+        grep -vE '^(REDIS_URL|WORKER_NAME|HOST|UPSTREAMS)=' "$ENV_FILE"
+        echo "REDIS_URL=rediss://:$(redis_password)@$SHARES:6380/0?ssl_ca_certs=/etc/pickmyclass/redis.crt"
+        sed 's/^/#redis.crt /' "$ROOT/etc/redis/pickmyclass.crt" 2>/dev/null || true
+    } | put "$ETC/join.env" 0600 root:root
+}
+
 write_settings() {
     # Once: later it is the operator's.
     [[ ! -e $ENV_FILE ]] || return 0
+    if [[ -n $JOINS ]]; then
+        sed -n 's/^#redis.crt //p' "$JOINS" | put "$ETC/redis.crt" 0644 root:root
+        sed '/^#redis.crt /d' "$JOINS" | put "$ENV_FILE" 0640 "root:$SERVICE_USER"
+        return
+    fi
     local redis=change-me
     [[ $HOSTED_REDIS == yes ]] || redis="redis://:$(redis_password)@127.0.0.1:6379/0"
     {
@@ -157,15 +205,20 @@ open_firewall() {
     [[ ! -f $ROOT/etc/default/ufw ]] || run sed -i 's/^IPV6=.*/IPV6=yes/' "$ROOT/etc/default/ufw"
     local port
     for port in $(ssh_ports); do run ufw allow "$port/tcp"; done
-    run ufw allow 80/tcp
-    run ufw allow 443/tcp
-    run ufw allow 443/udp
+    if [[ -z $JOINS ]]; then
+        run ufw allow 80/tcp
+        run ufw allow 443/tcp
+        run ufw allow 443/udp
+    fi
+    [[ -z $SHARES ]] || run ufw allow proto tcp to "$SHARES" port 6380
     run ufw --force enable
 }
 
 open_ports_before_reject() { # open_ports_before_reject iptables|ip6tables
-    local rule place
-    for rule in $(ssh_ports | sed 's|$|/tcp|') 80/tcp 443/tcp 443/udp; do
+    local rule place rules=(80/tcp 443/tcp 443/udp)
+    [[ -z $JOINS ]] || rules=()
+    [[ -z $SHARES || $1 != iptables ]] || rules+=(6380/tcp)
+    for rule in $(ssh_ports | sed 's|$|/tcp|') "${rules[@]}"; do
         local words=(-p "${rule#*/}" --dport "${rule%/*}" -j ACCEPT)
         "$1" -C INPUT "${words[@]}" 2>/dev/null && continue
         place=$("$1" -S INPUT | grep -- '^-A' | grep -n -m 1 -- '-j REJECT' | cut -d: -f1) || true
@@ -244,7 +297,12 @@ SYSCTL
 }
 
 what_now() {
-    say "The server is ready. Now fill in $ENV_FILE and run: $here/deploy.sh"
+    if [[ -n $JOINS ]]; then
+        say "The server is ready. Now run: $here/deploy.sh --no-migrate"
+    else
+        say "The server is ready. Now fill in $ENV_FILE and run: $here/deploy.sh"
+    fi
+    [[ -z $SHARES ]] || say "For another server: copy $ETC/join.env there (it is secret), after the settings are filled in."
     if grep -qs OracleCloud "$ROOT/sys/class/dmi/id/chassis_asset_tag"; then
         say "Oracle: open 80/tcp, 443/tcp and 443/udp in the subnet's security list too, and change the account to"
         say "pay-as-you-go (free resources stay free): idle instances of free accounts are reclaimed."

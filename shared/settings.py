@@ -114,6 +114,9 @@ class Settings(BaseModel):
     )
     supabase_jwt_secret: str | None = Field(None, repr=False, description="Verifies users' tokens signed with HS256.")
     site_upstream: HttpUrl | None = Field(None, description="Where the site's own pages are served (Caddy).")
+    upstreams: Annotated[str, AfterValidator(values.host_ports)] | None = Field(
+        None, description="Functions of other servers that Caddy shares requests with: host:port, by commas."
+    )
     max_watches_per_user: int = Field(10, ge=1, le=1000, description="How many sections one student may watch.")
     user_requests_per_minute: int = Field(
         300, ge=1, le=100_000, description="How often one student may ask in a minute."

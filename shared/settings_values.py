@@ -71,6 +71,14 @@ def bind_address(value: str) -> str:
     return value
 
 
+def host_ports(value: str) -> str:
+    """Several hosts with their ports, separated by commas."""
+    parts = [part.strip() for part in value.split(",")]
+    if not all(re.fullmatch(r"[A-Za-z0-9.-]+:[0-9]{1,5}", part) and _has_address(f"//{part}") for part in parts):
+        raise ValueError("must be like 10.0.0.2:8080, several separated by commas")
+    return ",".join(parts)
+
+
 def cron_secret(value: str) -> str:
     """One secret, or two while rotating."""
     secrets = value.split(",")

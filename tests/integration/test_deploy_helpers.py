@@ -212,7 +212,8 @@ def test_the_check_of_that_list_notices_a_difference(tmp_path: Path) -> None:
 
 
 def test_the_runbook_has_a_paragraph_for_every_trouble() -> None:
-    causes = set(re.findall(r'Trouble\(\s*"([^"]+)"', (ROOT / "shared/health/troubles.py").read_text()))
+    checks = "".join(file.read_text() for file in (ROOT / "shared/health").glob("check*.py"))
+    causes = set(re.findall(r'Trouble\(\s*"([^"]+)"', checks))
     headings = set(re.findall(r"^### (.*)$", (ROOT / "docs/operate.md").read_text(), re.M))
     assert causes
     assert causes <= headings

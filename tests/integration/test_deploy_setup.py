@@ -130,6 +130,43 @@ def test_with_a_hosted_redis_none_is_installed(server: ScratchServer) -> None:
     assert "etc/redis/pickmyclass.conf" not in server.files()
 
 
+def test_another_server_gets_the_settings_and_a_redis_over_tls_in_one_file(tmp_path: Path) -> None:
+    first, second = ScratchServer(tmp_path / "first"), ScratchServer(tmp_path / "second")
+    set_up(first, "--shares", "10.0.0.1")
+    conf = first.files()["etc/redis/pickmyclass.conf"][1].decode()
+    assert "bind 127.0.0.1 -::1 10.0.0.1\n" in conf
+    assert "tls-port 6380" in conf
+    assert "ufw allow proto tcp to 10.0.0.1 port 6380" in first.changes()
+    mode, invitation = first.files()["etc/pickmyclass/join.env"]
+    assert mode == 0o600
+    (second.root / "join.env").write_bytes(invitation)
+    assert second.run(SETUP, "--joins", str(second.root / "join.env")).returncode == 0
+    ours, theirs = (load({}, one.root / "etc/pickmyclass/pickmyclass.env") for one in (first, second))
+    assert theirs.cron_secret == ours.cron_secret
+    assert theirs.redis_url
+    assert theirs.redis_url.startswith("rediss://:")
+    assert "@10.0.0.1:6380/0" in theirs.redis_url
+    certificate = second.files()["etc/pickmyclass/redis.crt"][1]
+    assert certificate == first.files()["etc/redis/pickmyclass.crt"][1]
+    assert certificate.startswith(b"-----BEGIN CERTIFICATE-----")
+    assert not [call for call in second.changes() if "redis-server" in call or "caddy" in call or "allow 443" in call]
+
+
+def test_sharing_survives_a_second_run_that_does_not_name_it(server: ScratchServer) -> None:
+    set_up(server, "--shares", "10.0.0.1")
+    before = server.files()
+    server.forget_calls()
+    set_up(server)
+    assert server.files() == before
+    assert "systemctl restart redis-server" not in server.changes()
+
+
+@pytest.mark.parametrize("words", [["--joins", "/nowhere"], ["--domain", "x.example.edu", "--shares", "home"]])
+def test_a_file_or_an_address_that_does_not_do_is_refused(server: ScratchServer, words: list[str]) -> None:
+    assert server.run(SETUP, *words).returncode == 2
+    assert server.changes() == []
+
+
 def test_the_firewall_lets_in_ssh_and_the_web_and_nothing_else(server: ScratchServer) -> None:
     set_up(server)
     asked = [call for call in server.changes() if call.startswith("ufw")]

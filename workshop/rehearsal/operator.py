@@ -31,11 +31,14 @@ class Server:
 
     def set_up(self, words: str = "") -> None:
         """Steps 3 of the installation: code and parts."""
-        url = f"git://{network.GATEWAY}/pickmyclass.git"
-        self.box.run("apt-get update -q && apt-get install -q -y git", timeout=300)
-        self.box.run(f"git clone -q {url} {REPO}")
+        self.fetch()
         self.box.run(f"{REPO}/deploy/setup-vps.sh --domain {self.domain} {words} --dry-run")
         self.box.run(f"{REPO}/deploy/setup-vps.sh --domain {self.domain} {words}", timeout=600)
+
+    def fetch(self) -> None:
+        """The code."""
+        self.box.run("apt-get update -q && apt-get install -q -y git", timeout=300)
+        self.box.run(f"git clone -q git://{network.GATEWAY}/pickmyclass.git {REPO}")
 
     def fill_in(self, **more: str) -> None:
         """Step 4: settings. What is set already (the name, Redis, two secrets) stays."""
@@ -61,6 +64,10 @@ class Server:
             assert told.strip() == current, f"{service} runs {told.strip() or 'nothing'}, the link leads to {current}"
         assert self.box.status(f"test -e {current}/.proven")[0] == 0, f"{current} is not proven"
         return current.rsplit("-", 1)[1]
+
+    def built_at(self) -> float:
+        """When the newest release was built, in epoch seconds: a build takes what the machine and the network take."""
+        return max(map(float, self.box.run("stat -c %Y /opt/pickmyclass/releases/*/").split()))
 
     def serves(self) -> bool:
         """Whether all services are active and health says ready."""

@@ -43,10 +43,11 @@ KINDS = (
 
 
 class Origin:
-    """The repository that the servers clone; `bare` is its folder."""
+    """The repository that the servers clone."""
 
     def __init__(self, bare: Path, folder: Path) -> None:
-        self._bare, self._work = bare, folder / "work"
+        """`bare` is its folder; the working copy is kept in `folder`."""
+        self._work = folder / "work"
         do("git", "clone", "-q", bare, self._work)
 
     def push_good(self, number: int) -> str:

@@ -119,15 +119,13 @@ def main(told: dict[str, object]) -> int:
 
 
 def _plays(stage: Stage, only: object) -> list[Callable[[Stage], None]]:
-    from workshop.rehearsal import one_server
+    from workshop.rehearsal import one_server, two_servers
 
-    plays = list(one_server.INSTALLATION)
-    if stage.quick:
-        plays += one_server.SHORT
-    else:
-        plays += one_server.FULL
+    acts = list(one_server.SHORT if stage.quick else one_server.FULL)
+    if len(stage.servers) > 1:
+        acts = list(two_servers.SHORT if stage.quick else two_servers.FULL)
     wanted = only if isinstance(only, list) else []
-    return [play for play in plays if not wanted or play in one_server.INSTALLATION or play.__name__ in wanted]
+    return [*one_server.INSTALLATION, *(act for act in acts if not wanted or act.__name__ in wanted)]
 
 
 def _disk(folder: Path) -> Path:

@@ -1,0 +1,188 @@
+"""What happens to two servers that share a queue, in the order in which it is played."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+from workshop.rehearsal import network
+from workshop.rehearsal.operator import REPO, SETTINGS, Server
+from workshop.rehearsal.stage import Stage
+from workshop.rehearsal.town import ADDRESS, wait_until
+
+RECOVERY_SECONDS = 60.0
+"""How long a lost server may keep its jobs from the others."""
+_LOOK_UP_MS = 400
+_REQUESTS = 1000
+_POST = (
+    "curl -sS -m 60 -o /dev/null -w '%{{http_code}}' -H 'Authorization: Bearer {secret}'"
+    " -H 'Content-Type: application/json' -d '{body}' http://127.0.0.1:8090/api/queue/process-section"
+)
+
+
+def joins(stage: Stage) -> None:
+    """The first one shares its Redis, the second one joins with one file."""
+    first, second = stage.servers
+    with stage.act("setup-vps.sh --shares, and --joins on a second server", vital=True) as said:
+        first.box.run(f"{REPO}/deploy/setup-vps.sh --domain {first.domain} --shares {first.box.address}")
+        invitation = first.box.run("cat /etc/pickmyclass/join.env")
+        second.box.power_on()
+        second.fetch()
+        second.box.write("/root/join.env", invitation, mode=0o600)
+        second.box.run(f"{REPO}/deploy/setup-vps.sh --joins /root/join.env", timeout=600)
+        second.secret = first.secret
+        status, words = second.deploy("--no-migrate --hold 5")
+        assert status == 0, f"status {status}: {words[-900:]}"
+        said.append(f"both run {second.in_service()}")
+        wait_until(lambda: len(_alive(stage)) == 2, "both consumers beat", 60)
+
+
+def shares_the_work(stage: Stage) -> None:
+    """A tick's sections go to both."""
+    with stage.act("a tick on two servers") as said:
+        before = _completed(stage)
+        stage.town.delay(_LOOK_UP_MS)
+        seconds = _one_tick(stage)
+        stage.town.delay(0)
+        enough = sum(before.values()) + len(stage.town.sections)
+        wait_until(lambda: sum(_completed(stage).values()) >= enough, "both told with a beat what they did", 60)
+        shares = {name: count - before.get(name, 0) for name, count in _completed(stage).items()}
+        assert all(count > 0 for count in shares.values()), f"one of them did nothing: {shares}"
+        said.append(f"{len(stage.town.sections)} sections in {seconds:.1f} s, by server {shares}")
+
+
+def _cut(stage: Stage, what: str, cut: Callable[[Server], None], mend: Callable[[Server], None]) -> None:
+    """In the middle of a tick the second server loses something; everything is checked and told all the same."""
+    second = stage.servers[1]
+    with stage.act(f"cut: {what}") as said:
+        stage.town.delay(_LOOK_UP_MS)
+        stage.town.open_seats(4)
+        began = time.time()
+        stage.server.tick()
+        time.sleep(3)
+        cut(second)
+        gone = time.monotonic()
+        wait_until(lambda: stage.town.unchecked(began - 1) == 0, "every section is checked", 300)
+        seconds = time.monotonic() - gone
+        wait_until(lambda: not stage.town.owed(), "mail", 120)
+        told = time.monotonic() - gone
+        mend(second)
+        stage.town.delay(0)
+        wait_until(lambda: len(_alive(stage)) == 2, "both consumers beat again", 120)
+        said.append(f"all checked after {seconds:.0f} s, told after {told:.0f} s")
+        assert seconds <= RECOVERY_SECONDS, f"later than {RECOVERY_SECONDS:.0f} s"
+
+
+def is_cut_off(stage: Stage) -> None:
+    """Each kind of cut between one server and the rest."""
+    first, town = stage.server, stage.town
+
+    def blocked(address: str, port: int | None) -> tuple[Callable[[Server], None], Callable[[Server], None]]:
+        def cut(server: Server) -> None:
+            network.block(server.box.name, address, port)
+
+        def mend(server: Server) -> None:
+            network.unblock(server.box.name)
+
+        return cut, mend
+
+    _cut(stage, "all of its network", lambda one: network.pull(one.box.name), lambda one: network.plug(one.box.name))
+    _cut(stage, "only Redis", *blocked(first.box.address, 6380))
+    _cut(stage, "only Postgres", *blocked(ADDRESS, town.ports["postgres"]))
+    _cut(stage, "only the source", *blocked(ADDRESS, town.ports["campus"]))
+
+
+def comes_back(stage: Stage) -> None:
+    """A server without power over a tick, and back later."""
+    second = stage.servers[1]
+    with stage.act("the second server loses power in the middle of a tick, and comes back") as said:
+        stage.town.delay(_LOOK_UP_MS)
+        stage.town.open_seats(3)
+        began = time.time()
+        stage.server.tick()
+        time.sleep(3)
+        second.box.power_off()
+        seconds = wait_until(lambda: stage.town.unchecked(began - 1) == 0, "every section is checked", 300)
+        wait_until(lambda: not stage.town.owed(), "mail", 120)
+        said.append(f"all checked {seconds:.0f} s later")
+        stage.town.delay(0)
+        second.box.power_on()
+        wait_until(lambda: len(_alive(stage)) == 2, "it beats again", 120)
+        assert seconds <= RECOVERY_SECONDS, f"later than {RECOVERY_SECONDS:.0f} s"
+
+
+def upgrades_one_by_one(stage: Stage) -> None:
+    """Old and new release side by side, under ticks."""
+    with stage.act("a rolling upgrade of both under ticks") as said:
+        commit, began, ticks = stage.origin.push_good(9), time.time(), 0
+        with ThreadPoolExecutor(1) as pool:
+            for server in reversed(stage.servers):
+                deployed = pool.submit(server.deploy, "--hold 5")
+                while not deployed.done():
+                    stage.server.tick()
+                    ticks += 1
+                    time.sleep(5)
+                status, words = deployed.result()
+                assert status == 0, f"{server.box.name}: status {status}: {words[-900:]}"
+        assert {server.in_service() for server in stage.servers} == {commit}
+        seconds = stage.server.tells_of_new_seats(3)
+        left = stage.town.unchecked(began)
+        assert left == 0, f"{left} sections unchecked"
+        said.append(f"{ticks} ticks on the way, 0 sections unchecked; told {seconds:.1f} s after the next")
+
+
+def balances(stage: Stage) -> None:
+    """A thousand requests through the balancer; one server's functions are restarted, then killed, then cut off."""
+    first, second = stage.servers
+    with stage.act(f"{_REQUESTS} POST process-section through the balancer") as said:
+        second.box.run(f"printf 'HOST={second.box.address}\\n' >> {SETTINGS} && systemctl restart pickmyclass.target")
+        second.box.run(f"ufw allow proto tcp from {first.box.address} to {second.box.address} port 8080")
+        first.box.run(f"printf 'UPSTREAMS={second.box.address}:8080\\n' >> {SETTINGS}")
+        status, words = first.deploy("--force --hold 5")
+        assert status == 0, f"status {status}: {words[-900:]}"
+        answers: list[str] = []
+        harm = {_REQUESTS // 4: "systemctl restart", _REQUESTS // 2: "systemctl kill -s KILL"}
+        with ThreadPoolExecutor(8) as pool, ThreadPoolExecutor(1) as hand:
+            for number in range(_REQUESTS):
+                if number in harm:
+                    hand.submit(second.box.run, f"{harm[number]} pickmyclass-functions")
+                pool.submit(_post, stage, number, answers)
+                while pool._work_queue.qsize() > 16:
+                    time.sleep(0.01)
+        failed = [answer for answer in answers if answer != "200"]
+        assert not failed, f"{len(failed)} of {len(answers)} failed: {sorted(set(failed))}"
+        theirs = second.box.run("journalctl -u pickmyclass-functions -o cat | grep -c process-section || true")
+        said.append(f"0 of {len(answers)} failed; the second server's functions were restarted and killed on the way")
+        said.append(f"its log has {theirs.strip()} of them")
+
+
+def _post(stage: Stage, number: int, answers: list[str]) -> None:
+    class_nbr = stage.town.sections[number % len(stage.town.sections)]
+    body = f'{{"term":"{stage.town.term}","class_nbr":"{class_nbr}"}}'
+    answers.append(stage.server.box.run(_POST.format(secret=stage.server.secret, body=body), check=False).strip())
+
+
+def _one_tick(stage: Stage) -> float:
+    began = time.time()
+    stage.server.tick()
+    return wait_until(lambda: stage.town.unchecked(began - 1) == 0, "every section is checked", 120)
+
+
+def _alive(stage: Stage) -> list[str]:
+    rows = stage.town.sql(
+        "select worker_name from pickmyclass.workers where status <> 'offline'"
+        " and last_heartbeat > clock_timestamp() - interval '45 seconds'"
+    )
+    return [str(row[0]) for row in rows]
+
+
+def _completed(stage: Stage) -> dict[str, int]:
+    rows = stage.town.sql(
+        "select worker_name, sum((figures -> 'queue' ->> 'completed')::int) from pickmyclass.workers group by 1"
+    )
+    return {str(name): int(count or 0) for name, count in rows}
+
+
+SHORT = (joins, shares_the_work)
+FULL = (joins, shares_the_work, is_cut_off, comes_back, upgrades_one_by_one, balances)

@@ -26,7 +26,8 @@ from shared.source.answers import (
     Throttled,
     Unreadable,
 )
-from shared.source.asu import Asu, NoTurnError
+from shared.source.asu import Asu
+from shared.source.turns import NoTurnError
 from tests.support.asu import CAPTURED, row
 
 HERE = Section("2267", "12431")
@@ -146,7 +147,8 @@ class TestTheQuestion:
         asu = Asu(f"{served[1]}/api/v1", "ops@example.edu", turn)
         assert isinstance(asu.read(CSE, 5), Reading)
         assert turns == ["begun", "ended", "begun", "ended"]
-        assert asu.look_up(HERE, 5) == Throttled(7)
+        with pytest.raises(NoTurnError):
+            asu.look_up(HERE, 5)
         assert len(catalog.asked) == 2
 
 
@@ -290,7 +292,9 @@ FAULTS: list[tuple[Reply, type, Callable[[Any], object]]] = [
 ]
 
 
-@pytest.mark.parametrize(("reply", "meaning", "holds"), FAULTS, ids=lambda value: str(value)[:40])
+@pytest.mark.parametrize(
+    ("reply", "meaning", "holds"), FAULTS, ids=[f"{status} {body[:20].decode()}" for (status, _, body), *_ in FAULTS]
+)
 def test_whatever_goes_wrong_has_its_meaning_and_is_never_an_answer(
     asu: Asu, catalog: Catalog, reply: Reply, meaning: type, holds: Callable[[Any], object]
 ) -> None:

@@ -27,6 +27,16 @@ class Durations:
     """How long a probe may take: longer than the scraper's 90 s, so that only a killed probe runs out."""
     pause: float = 60.0
     """How long a 429 without `Retry-After` holds queued jobs."""
+    pause_floor: float = 5.0
+    """The shortest pause that a source gets when it asks for one, whatever it says; the next is twice as long."""
+    pause_quiet: float = 600.0
+    """After so long without a pause the next is the first again."""
+    call: float = 20.0
+    """How long one call to the catalog may take."""
+    minute: float = 60.0
+    """The minute of LOOKS_PER_MINUTE."""
+    turns_ahead: float = 60.0
+    """The longest time that one process is given turns for."""
     retry_base: float = 1.0
     retry_cap: float = 60.0
     rescue: float = 180.0

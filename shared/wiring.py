@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 
 from shared import logs
 from shared.checks.check import Checker
-from shared.checks.measures import MeasuredChecker, MeasuredScraper, Measures
+from shared.checks.measures import MeasuredChecker, MeasuredSource, Measures
 from shared.checks.tick import Ticker
 from shared.clock import Clock, now
 from shared.database import Database, connect_postgres, connect_supabase
@@ -29,10 +29,16 @@ from shared.queue import LeasedHuey
 from shared.redis import Redis, connect_redis
 from shared.sections.section import Section
 from shared.settings import Settings, SettingsError, load
+from shared.source.answers import Source
+from shared.source.asu import Asu
 from shared.source.breaker import Breaker
 from shared.source.scraper import Scraper
+from shared.source.sources import Guarded, Paced, Sources
+from shared.source.turns import Lane, Pause, Turns
 
 T = TypeVar("T")
+CALLS_A_MINUTE = 30
+"""How often the catalog is asked at most where LOOKS_PER_MINUTE says nothing."""
 
 
 class part(Generic[T]):  # noqa: N801 - it is read as a decorator
@@ -71,6 +77,7 @@ class Wiring:
     ) -> None:
         """`clock` stands for every clock of the flows; `replay`: it is a replay's, and jobs carry its time."""
         self.settings, self.clock, self.replay = settings, clock, replay
+        self.lane: Lane = "people"  # a consumer's is "queue"
         self.durations = durations or Durations()
         self.name = settings.worker_name or socket.gethostname()
         self.incarnation = f"{self.name}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
@@ -97,12 +104,41 @@ class Wiring:
             timezone=self.settings.cron_timezone,
             durations=self.durations,
             clock=lambda: int(self.clock().timestamp() * 1000),  # jobs expire by the clock that the slots use
+            gate=self.settings.source if len(self.settings.sources) == 1 else "queue",
         )
 
     @part
+    def breakers(self) -> dict[str, Breaker]:
+        """Each source's breaker, in the order of choice. The only one is the queue's own."""
+        names, queue = self.settings.sources, self.huey
+        if len(names) == 1:
+            return {names[0]: queue.breaker}
+        client, prefix, bell = queue.storage.client, self.settings.redis_prefix, queue.storage.doorbell
+        return {name: Breaker(client, prefix, bell, self.durations, name) for name in names}
+
+    @part
     def breaker(self) -> Breaker:
-        """The breaker in front of the scraper."""
-        return self.huey.breaker
+        """The first source's."""
+        return next(iter(self.breakers.values()))
+
+    @part
+    def pauses(self) -> dict[str, Pause]:
+        """Each source's pause."""
+        client = self.huey.storage.client
+        return {name: Pause(client, breaker.key, self.durations) for name, breaker in self.breakers.items()}
+
+    @part
+    def turns(self) -> Turns:
+        """When the catalog may be called."""
+        calls = self.settings.looks_per_minute or CALLS_A_MINUTE  # 0 means no extra looks, and leaves the others' pace
+        return Turns(
+            self.huey.storage.client,
+            self.pauses["asu"],
+            lane=self.lane,
+            holder=self.incarnation,
+            calls_a_minute=calls,
+            durations=self.durations,
+        )
 
     @part
     def lock(self) -> Lock:
@@ -115,10 +151,20 @@ class Wiring:
         return Scraper(self._set("scraper_url"), self._set("scraper_secret_token"))
 
     @part
+    def asu(self) -> Asu:
+        """The catalog's client."""
+        contact = self._set("source_contact")
+        return Asu(self.settings.asu_catalog_url, contact, self.turns.turn, call_seconds=self.durations.call)
+
+    @part
+    def sources(self) -> Sources:
+        """Who is asked about seats, and counted."""
+        return Sources(*(self._guarded(name) for name in self.settings.sources))
+
+    @part
     def checker(self) -> Checker:
         """Runs checks, and counts them."""
-        scraper = MeasuredScraper(self.scraper, self.measures)
-        return MeasuredChecker(self.database, self.breaker, scraper, self.clock, self.measures)
+        return MeasuredChecker(self.database, self.sources, self.clock, self.measures)
 
     @part
     def measures(self) -> Measures:
@@ -158,6 +204,19 @@ class Wiring:
             self.redis.close()
         if "huey" in made:
             self.huey.close()
+
+    def page_of(self, section: Section) -> str:
+        """Where a student finds a section: the page of the first source. Needs nothing else to be set."""
+        source: type[Scraper | Asu] = {"scraper": Scraper, "asu": Asu}[self.settings.sources[0]]
+        return source.page_of(section)
+
+    def _guarded(self, name: str) -> Guarded:
+        """A source with what stands before it."""
+        source: Source = self.asu if name == "asu" else self.scraper
+        breaker, pause, is_asu = self.breakers[name], self.pauses[name], name == "asu"
+        # The scraper's pause alone holds queued jobs, not people; where another source can stand in, it holds it all.
+        gate = Paced(breaker, pause, self.turns if is_asu else None) if is_asu or len(self.breakers) > 1 else breaker
+        return Guarded(MeasuredSource(source, self.measures), gate, pause)
 
     def _recheck(self, sections: Sequence[Section]) -> bool:
         """Queue the sections that the mass-event guard wants to see once more; whether all of them went in."""

@@ -5,29 +5,19 @@ Links in mail stay on the sender's own domain; this one leaves it, and only for 
     curl -i "localhost:8080/go/asu?classNbr=12431&term=2257"
 """
 
-from urllib.parse import urlencode
-
 import functions_framework
 from flask import Request, Response
 
+from shared.sections.section import Section
 from shared.web.doors import door, read_query
 from shared.web.inputs import GoQuery
 from shared.web.replies import redirect
-
-CATALOG = "https://catalog.apps.asu.edu/catalog/classes/classlist"
+from shared.wiring import wiring
 
 
 @functions_framework.http
 @door("GET")
 def go(request: Request) -> Response:
-    """Redirect to the catalog's search for this section; digits are all that goes through."""
+    """Redirect to where the source shows this section; digits are all that goes through."""
     section = read_query(request, GoQuery)
-    search = {
-        "campusOrOnlineSelection": "A",
-        "honors": "F",
-        "keywords": section.classNbr,
-        "promod": "F",
-        "searchType": "all",
-        "term": section.term,
-    }
-    return redirect(f"{CATALOG}?{urlencode(search)}")
+    return redirect(wiring().page_of(Section(section.term, section.classNbr)))

@@ -1,4 +1,4 @@
-"""One section check: breaker, baseline, scrape, compare, commit.
+"""One section check: breaker, baseline, look, compare, commit.
 
 The HTTP function and the queued task run this same function; they differ only in what they do with its report
 and its errors. A check that ends well has left its mark in the database before this returns; one that raises has
@@ -13,7 +13,6 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from shared.checks.needs import Gate, LooksUp
 from shared.clock import Clock
 from shared.database import DatabaseCalls, DatabaseError
 from shared.sections.changes import Changes, EventKind, detect
@@ -22,6 +21,7 @@ from shared.sections.slots import group_of, latest_slot
 from shared.source import answers, breaker
 from shared.source.answers import Answer, Broken, Found, NotFound, Throttled
 from shared.source.permit import Permit
+from shared.source.sources import Leave, Sources
 
 log = logging.getLogger(__name__)
 
@@ -58,14 +58,14 @@ class BreakerOpenError(CheckError):
 
 
 class BreakerUnknownError(CheckError):
-    """Nobody knows whether the scraper may be asked, so nobody asks (O25). No attempt is spent."""
+    """Nobody knows whether a source may be asked, so nobody asks (O25). No attempt is spent."""
 
     def __init__(self) -> None:
         super().__init__("circuit breaker is unavailable", retry=True)
 
 
 class ThrottledError(CheckError):
-    """The scraper asked everybody to wait `seconds`; no attempt is spent."""
+    """The source asked everybody to wait `seconds`; no attempt is spent."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__("scraper asked us to slow down", retry=True)
@@ -109,45 +109,36 @@ class Checker:
     """Runs checks with the stores and clients it was built with; safe to share between threads."""
 
     database: DatabaseCalls
-    gate: Gate
-    scraper: LooksUp
+    sources: Sources
     clock: Clock
 
     def check(self, order: CheckOrder) -> CheckReport:
         """Check one section.
 
-        1. Ask the breaker, unless a permit came along: `BreakerOpenError` or `BreakerUnknownError` when nobody may ask.
+        1. Ask for leave, unless a permit came along: `BreakerOpenError` or `BreakerUnknownError` when there is none.
         2. Take the baseline that came along, or read it. A failing read is an error, never "first sight" (O4).
-        3. Scrape. The observation's time is the start of the scrape, so that a slow one cannot pass for new (O41).
+        3. Look. The observation's time is the start of the look, so that a slow one cannot pass for new (O41).
         4. Compare, and commit baseline and owed mail together.
 
         Raises `ThrottledError` on 429 and `CheckError` for everything that did not come to an end.
         """
-        permit = order.permit or self._ask_breaker()
-        answer: Answer | None = None
-        try:
+        with self.leave(order.permit) as leave:
             known = order.known or self._read(order)
             if known is None:
                 return CheckReport(Outcome.NOT_OWNED)
             observed_at = order.now or self.clock()
-            answer = self.scraper.look_up(order.section, order.timeout)
-        finally:
-            if isinstance(answer, Found | NotFound):
-                self.gate.record_success(permit)
-            elif isinstance(answer, Broken):
-                self.gate.record_failure(permit)
-            else:
-                self.gate.return_permit(permit)
+            answer = leave.look_up(order.section, order.timeout)
         return self._settle(order, known, observed_at, answer)
 
-    def _ask_breaker(self) -> Permit:
-        match self.gate.allow():
+    def leave(self, permit: Permit | None = None) -> Leave:
+        """Leave to look a section up. Raises `BreakerOpenError` and `BreakerUnknownError`."""
+        match self.sources.leave(permit):
             case breaker.Refused(retry_after):
                 raise BreakerOpenError(retry_after)
             case breaker.Unknown():
                 raise BreakerUnknownError
-            case Permit() as permit:
-                return permit
+            case Leave() as leave:
+                return leave
 
     def give_up(self, section: Section, began: datetime, reason: str) -> None:
         """Record that the attempt for the slot of `began` has ended without an observation, and why."""

@@ -12,9 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from shared.checks.check import Checker, CheckOrder, CheckReport
-from shared.checks.needs import LooksUp
 from shared.sections.section import Section
-from shared.source.answers import Answer
+from shared.source.answers import Answer, Listing, ListingAnswer, Source
 
 BOUNDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 90.0)
 """Upper bounds of the histograms' buckets, in seconds; the last bucket has none."""
@@ -37,7 +36,7 @@ class Measures:
             self._observe("check", seconds)
 
     def lookup_ended(self, answer: str, seconds: float) -> None:
-        """Count a look-up at the scraper by the kind of its answer."""
+        """Count a look at a source by the kind of its answer."""
         with self._lock:
             self._lookups[answer] += 1
             self._observe("lookup", seconds)
@@ -57,18 +56,38 @@ class Measures:
 
 
 @dataclass(frozen=True, slots=True)
-class MeasuredScraper:
-    """A scraper client whose look-ups are counted."""
+class MeasuredSource:
+    """A source whose looks are counted."""
 
-    scraper: LooksUp
+    source: Source
     measures: Measures
 
+    @property
+    def name(self) -> str:
+        """The source's own."""
+        return self.source.name
+
     def look_up(self, section: Section, timeout: float) -> Answer:
-        """What the scraper says, counted."""
+        """What the source says, counted."""
         began = time.monotonic()
-        answer = self.scraper.look_up(section, timeout)
+        answer = self.source.look_up(section, timeout)
         self.measures.lookup_ended(type(answer).__name__.lower(), time.monotonic() - began)
         return answer
+
+    def listing_of(self, section: Section, subject: str | None) -> Listing | None:
+        """The source's own."""
+        return self.source.listing_of(section, subject)
+
+    def read(self, listing: Listing, timeout: float) -> ListingAnswer:
+        """What the source says of a listing, counted like a look-up."""
+        began = time.monotonic()
+        answer = self.source.read(listing, timeout)
+        self.measures.lookup_ended(type(answer).__name__.lower(), time.monotonic() - began)
+        return answer
+
+    def page_of(self, section: Section) -> str:
+        """The source's own."""
+        return self.source.page_of(section)
 
 
 @dataclass(frozen=True, slots=True)

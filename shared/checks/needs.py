@@ -9,24 +9,10 @@ from shared.lock import Busy, Held, Unavailable
 from shared.queue.jobs import Job, PushResult
 from shared.sections.section import Section
 from shared.source.answers import Answer
-from shared.source.breaker import Refused, Unknown
-from shared.source.permit import Permit
-
-
-class Gate(Protocol):
-    """The breaker as a check sees it. None of these raises."""
-
-    def allow(self) -> Permit | Refused | Unknown: ...
-
-    def record_success(self, permit: Permit) -> None: ...
-
-    def record_failure(self, permit: Permit) -> None: ...
-
-    def return_permit(self, permit: Permit) -> None: ...
 
 
 class LooksUp(Protocol):
-    """The scraper client."""
+    """Who is asked about one section at a time."""
 
     def look_up(self, section: Section, timeout: float) -> Answer: ...
 

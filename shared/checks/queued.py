@@ -51,10 +51,14 @@ def check_queued(
         began = now or checker.clock()
         try:
             return checker.check(order)
-        except (BreakerOpenError, BreakerUnknownError) as error:
+        except BreakerOpenError as error:
+            if checker.sources.is_one:
+                raise Park from error
+            raise Pause(error.retry_after) from error  # the queue's gate knows nothing of several breakers
+        except BreakerUnknownError as error:
             raise Park from error
         except ThrottledError as error:
-            log.warning("scraper asks everybody to wait", extra={"seconds": error.seconds})
+            log.warning("source asks everybody to wait", extra={"seconds": error.seconds})
             raise Pause(error.seconds) from error
         except CheckError as error:
             log.warning("check failed", extra={"attempt": delivery.attempt, "error": str(error)})

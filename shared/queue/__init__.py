@@ -88,8 +88,12 @@ class LeasedHuey(Huey):  # type: ignore[misc]  # huey has no types
         timezone: str = "UTC",
         durations: Durations | None = None,
         clock: Callable[[], int] = wall_clock,
+        gate: str = "scraper",
     ) -> None:
-        """Connects at first use. `clock` (epoch milliseconds) judges expiry; `timezone` is the periodic tasks' own."""
+        """Connects at first use. `clock` (epoch milliseconds) judges expiry; `timezone` is the periodic tasks' own.
+
+        `gate` names the source whose breaker holds jobs back.
+        """
         self.durations = durations or Durations()
         self.timezone = ZoneInfo(timezone)
         super().__init__(
@@ -100,13 +104,14 @@ class LeasedHuey(Huey):  # type: ignore[misc]  # huey has no types
             prefix=prefix,
             durations=self.durations,
             clock=clock,
+            gate=gate,
         )
         self._registry = _NamedRegistry()
         self.controls: list[Control] = []
         self.found_lost = 0
         self.before_push: Callable[[set[str]], None] = lambda _: None
         self.dead_letters = DeadLetters(self.storage)
-        self.breaker = Breaker(self.storage.client, prefix, self.storage.doorbell, self.durations)
+        self.breaker = Breaker(self.storage.client, prefix, self.storage.doorbell, self.durations, gate)
         self.lock = Lock(self.storage.client, prefix, self.durations, clock)
 
     def push(self, jobs: Iterable[Job], now_ms: int) -> PushResult:

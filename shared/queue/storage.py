@@ -57,8 +57,10 @@ class QueueStorage(BaseStorage):  # type: ignore[misc]  # huey has no types
     blocking = True
     priority = True
 
-    def __init__(self, name: str, *, url: str, prefix: str, durations: Durations, clock: Callable[[], int]) -> None:
-        """`prefix` begins every key; `clock` gives epoch milliseconds."""
+    def __init__(
+        self, name: str, *, url: str, prefix: str, durations: Durations, clock: Callable[[], int], gate: str
+    ) -> None:
+        """`prefix` begins every key; `clock` gives epoch milliseconds; `gate` names the breaker that jobs wait for."""
         super().__init__(name)
         self.writes = Writes()
         self.client = connect_redis(url, writes=self.writes)
@@ -73,7 +75,7 @@ class QueueStorage(BaseStorage):  # type: ignore[misc]  # huey has no types
         self.dead = f"{self.waiting}:dlq"
         self.dead_flag = f"{self.waiting}:dlq:any"
         self._held_prefix = f"{self.waiting}:held:"
-        self._breaker = f"{prefix}circuit:scraper"
+        self._breaker = f"{prefix}circuit:{gate}"
         self._prefix, self._url = prefix, url
 
     def takes_writes(self) -> bool:

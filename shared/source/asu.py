@@ -40,8 +40,6 @@ MAX_ANSWER_BYTES = 8 * 1024 * 1024
 """Six times what 200 rows take (6 kB each)."""
 MAX_PAGES = 25
 """Five thousand sections: five times the largest subject."""
-CALL_SECONDS = 20.0
-"""How long one call may take; the published ones took half a second, the slowest one second."""
 FEW, SHARE = 5, 0.2
 """So many rows that cannot be read, and such a part of all, and nothing of the answer is believed."""
 _SUBJECT = re.compile(r"[A-Z]{1,8}")
@@ -66,15 +64,7 @@ class _Page:
 
 
 Turn = Callable[[float], AbstractContextManager[None]]
-"""Around one call: waits for its turn, for so many seconds at most. Raises `NoTurnError`."""
-
-
-class NoTurnError(Exception):
-    """No call may be made now; there may be leave in `seconds`."""
-
-    def __init__(self, seconds: float) -> None:
-        super().__init__(f"no leave for a call within {seconds:g} s")
-        self.seconds = seconds
+"""Around one call: waits for its turn, for so many seconds at most."""
 
 
 class Asu:
@@ -82,8 +72,13 @@ class Asu:
 
     name = NAME
 
-    def __init__(self, url: str, contact: str, turn: Turn = lambda _: nullcontext()) -> None:
-        """`url` is the interface's base up to `/api/v1`; `contact` is the operator's address, told with every call."""
+    def __init__(
+        self, url: str, contact: str, turn: Turn = lambda _: nullcontext(), *, call_seconds: float = 20.0
+    ) -> None:
+        """`url` is the interface's base up to `/api/v1`; `contact` is the operator's address, told with every call.
+
+        Published calls took half a second, the slowest one second; one of ours may take `call_seconds`.
+        """
         self._url = f"{url}/search/classes"
         self._headers = {
             # The page sends "Bearer " and what its session storage holds for a visitor: null. Any other word is 401.
@@ -92,7 +87,7 @@ class Asu:
             "Accept-Encoding": "gzip",
             "User-Agent": f"PickMyClass (+mailto:{contact})",
         }
-        self._turn = turn
+        self._turn, self._call_seconds = turn, call_seconds
         self._local = threading.local()
 
     def look_up(self, section: Section, timeout: float) -> Answer:
@@ -124,15 +119,16 @@ class Asu:
             query["scrollId"] = page.scroll_id
         return pages.reading()
 
-    def page_of(self, section: Section) -> str:
-        """The catalog's own page, searched for the section."""
-        return catalog_page(section)
+    page_of = staticmethod(catalog_page)
 
     def _ask(self, query: dict[str, str], ends_at: float) -> _Page | Refused | Throttled | Broken:
-        """One call, begun when it is its turn; all of it is over at `ends_at` by the monotonic clock."""
+        """One call, begun when it is its turn; all of it is over at `ends_at` by the monotonic clock.
+
+        Raises what waiting for the turn raises.
+        """
         try:
             with self._turn(ends_at - time.monotonic()):
-                seconds = min(CALL_SECONDS, max(0.1, ends_at - time.monotonic()))
+                seconds = min(self._call_seconds, max(0.1, ends_at - time.monotonic()))
                 with (
                     Deadline(seconds),
                     self._session().get(
@@ -146,8 +142,6 @@ class Asu:
                 ):
                     wait = response.headers.get("Retry-After")
                     return _classify(response.status_code, read_body(response, MAX_ANSWER_BYTES), wait)
-        except NoTurnError as error:
-            return Throttled(error.seconds)
         except TooLongError:
             return Broken("asu sent too much")
         except requests.Timeout:

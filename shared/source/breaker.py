@@ -1,4 +1,4 @@
-"""The breaker in front of the scraper: it opens after ten failures in a row and closes after three good probes.
+"""The breaker in front of a source: it opens after ten failures in a row and closes after three good probes.
 
 The rules are in `breaker_rules.lua` and `breaker.lua` beside this, so that they hold for every process at once (O21).
 """
@@ -76,11 +76,13 @@ class BreakerStatus:
 
 
 class Breaker:
-    """One breaker, by its `prefix`. In a consumer its state rides on the queue's round trips (see `saw`)."""
+    """One source's breaker. In a consumer its state rides on the queue's round trips (see `saw`)."""
 
-    def __init__(self, client: Redis, prefix: str, doorbell: str, durations: Durations) -> None:
+    def __init__(
+        self, client: Redis, prefix: str, doorbell: str, durations: Durations, source: str = "scraper"
+    ) -> None:
         """`doorbell` is the queue's list that wakes idle consumers when calls may pass again."""
-        self.key = f"{prefix}circuit:scraper"
+        self.key = f"{prefix}circuit:{source}"
         self.probe_key = f"{self.key}:probe"
         self.durations = durations
         self.last_seen = BreakerStatus()

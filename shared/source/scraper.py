@@ -119,9 +119,7 @@ class Scraper:
         """Refused, for there are no listings here."""
         return Refused(f"the scraper knows no listing {listing.key}", token=False)
 
-    def page_of(self, section: Section) -> str:
-        """The page that it reads."""
-        return catalog_page(section)
+    page_of = staticmethod(catalog_page)
 
     def _session(self) -> requests.Session:
         session: requests.Session | None = getattr(self._local, "session", None)

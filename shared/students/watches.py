@@ -14,8 +14,6 @@ from typing import Any
 
 from shared.checks.check import (
     USER_TIMEOUT,
-    BreakerOpenError,
-    BreakerUnknownError,
     Checker,
     CheckError,
     CheckOrder,
@@ -26,9 +24,7 @@ from shared.checks.check import (
 from shared.database import DatabaseCalls
 from shared.mail.send import MailRoom, send_own_mail
 from shared.sections.section import Facts, Section
-from shared.source import breaker
-from shared.source.answers import Broken, Found, NotFound
-from shared.source.permit import Permit
+from shared.source.answers import Found, NotFound
 
 log = logging.getLogger(__name__)
 
@@ -87,32 +83,14 @@ class Watches:
         Raises `SectionNotFoundError`; `BreakerOpenError` or `BreakerUnknownError` when the source must not be asked;
         `CheckError` when it did not answer well (O32: there is nothing to show instead).
         """
-        gate, permit = self.checker.gate, self._permit()
-        answer = None
-        try:
-            answer = self.checker.scraper.look_up(section, USER_TIMEOUT)
-        finally:
-            if isinstance(answer, Found | NotFound):
-                gate.record_success(permit)
-            elif isinstance(answer, Broken):
-                gate.record_failure(permit)
-            else:
-                gate.return_permit(permit)
+        with self.checker.leave() as leave:
+            answer = leave.look_up(section, USER_TIMEOUT)
         if isinstance(answer, NotFound):
             raise SectionNotFoundError
         if not isinstance(answer, Found):
             log.warning("look-up failed", extra={"answer": type(answer).__name__})
-            raise CheckError("the scraper gave no data", retry=True)
+            raise CheckError("the source gave no data", retry=True)
         return answer.facts
-
-    def _permit(self) -> Permit:
-        match self.checker.gate.allow():
-            case breaker.Refused(retry_after):
-                raise BreakerOpenError(retry_after)
-            case breaker.Unknown():
-                raise BreakerUnknownError
-            case Permit() as permit:
-                return permit
 
     def _facts(self, section: Section, report: CheckReport) -> Facts:
         """What the check says of the section. One that the old side still checks is looked up and left alone."""

@@ -6,9 +6,10 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from shared.checks.check import CheckOrder
-from shared.checks.measures import BOUNDS, MeasuredChecker, MeasuredScraper, Measures
+from shared.checks.measures import BOUNDS, MeasuredChecker, MeasuredSource, Measures
 from shared.durations import Durations
 from shared.sections.section import Section
+from shared.source.sources import Guarded, Sources
 from tests.support.site import SECRET, SECTIONS, TERM, Site
 
 LOCAL = {"environ_base": {"REMOTE_ADDR": "127.0.0.1"}}
@@ -64,8 +65,8 @@ def test_figures_of_the_stores(site: Site) -> None:
 
 def test_what_a_consumer_counted_is_told_by_the_functions(site: Site) -> None:
     measures = Measures()
-    scraper = MeasuredScraper(site.parts.scraper, measures)
-    checker = MeasuredChecker(site.parts.database, site.parts.breaker, scraper, site.parts.clock, measures)
+    sources = Sources(Guarded(MeasuredSource(site.parts.scraper, measures), site.parts.breaker))
+    checker = MeasuredChecker(site.parts.database, sources, site.parts.clock, measures)
     checker.check(CheckOrder(SECTIONS[0]))
     checker.check(CheckOrder(Section(TERM, "99999")))
     site.misbehave("error", count=1)

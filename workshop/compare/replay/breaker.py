@@ -9,8 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from shared.checks.needs import LooksUp
+from shared.sections.section import Section
+from shared.source.answers import Answer, Listing, ListingAnswer
+from shared.source.answers import Refused as RefusedForGood
 from shared.source.breaker import Refused, Unknown
+from shared.source.page import catalog_page
 from shared.source.permit import Permit
+from shared.source.sources import Guarded, Sources
 
 FAILURES, SUCCESSES, OPEN_MS = 10, 3, 120_000
 
@@ -64,3 +70,28 @@ class MemoryGate:
 
     def return_permit(self, permit: Permit) -> None:
         """Nothing was learned."""
+
+
+@dataclass(frozen=True, slots=True)
+class _OneByOne:
+    """A source that tells of one section at a time."""
+
+    scraper: LooksUp
+    name: str = "scraper"
+
+    def look_up(self, section: Section, timeout: float) -> Answer:
+        return self.scraper.look_up(section, timeout)
+
+    def listing_of(self, section: Section, subject: str | None) -> None:
+        pass
+
+    def read(self, listing: Listing, timeout: float) -> ListingAnswer:  # noqa: ARG002 - part of the interface
+        return RefusedForGood(f"no listing {listing.key}", token=False)
+
+    def page_of(self, section: Section) -> str:
+        return catalog_page(section)
+
+
+def behind(breaker: MemoryBreaker, scraper: LooksUp) -> Sources:
+    """The one source of a comparison, as our checks see it."""
+    return Sources(Guarded(_OneByOne(scraper), MemoryGate(breaker)))

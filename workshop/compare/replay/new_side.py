@@ -34,7 +34,7 @@ from shared.sections.slots import group_at
 from shared.source.answers import Answer, Found, NotFound
 from shared.source.scraper import classify
 from workshop.campus.sections import HALF_HOUR_MS
-from workshop.compare.replay.breaker import MemoryBreaker, MemoryGate
+from workshop.compare.replay.breaker import MemoryBreaker, behind
 from workshop.compare.replay.decisions import FACTS, Key, Mail, Row, Slot
 from workshop.compare.replay.mail_reader import SUBJECTS, Expected, faults, section_of
 from workshop.compare.replay.old_side import HOUR_MS, changed
@@ -62,7 +62,7 @@ class NewSide:
         self._session = psycopg.connect(url, autocommit=True, connect_timeout=10, row_factory=dict_row)
         self._jobs = ListQueue()
         self._ticker = Ticker(self._database, self._jobs, FreeLock(), self._now)
-        self._checker = Checker(self._database, MemoryGate(MemoryBreaker(self._clock)), self, self._now)
+        self._checker = Checker(self._database, behind(MemoryBreaker(self._clock), self), self._now)
         self._users = {student.email: student.user_id for student in scene.students}
         tokens = UnsubscribeTokens(_SECRET, None)
         zone = ZoneInfo("America/Phoenix")

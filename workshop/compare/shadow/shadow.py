@@ -25,7 +25,7 @@ from shared.durations import Durations
 from shared.queue.jobs import Delivery, NotDoneError
 from shared.sections.section import Facts
 from shared.sections.slots import group_at, slot_start
-from workshop.compare.replay.breaker import MemoryBreaker, MemoryGate
+from workshop.compare.replay.breaker import MemoryBreaker, behind
 from workshop.compare.replay.decisions import Key
 from workshop.compare.replay.queue import FreeLock, ListQueue
 from workshop.compare.shadow.copy import begin_copy, follow_people
@@ -91,7 +91,7 @@ class Shadow:
         self.begun = self._seen_until = self.clock()
         listening = Listening(self.scraper, self.clock, self.evidence.new, self.evidence.failures)
         breaker = MemoryBreaker(lambda: int(self.clock().timestamp() * 1000))
-        self._checker = Checker(self.database, MemoryGate(breaker), listening, self.clock)
+        self._checker = Checker(self.database, behind(breaker, listening), self.clock)
         begin_copy(self.old(), self.copy())
         self.look_at_old()
 

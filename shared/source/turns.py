@@ -1,0 +1,165 @@
+"""When a source may be called: one pause that everybody keeps, and turns for so many calls a minute.
+
+Both hold over all servers and live in Redis, in `pause.lua` and `turns.lua` beside this.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Literal
+
+from shared.durations import Durations
+from shared.redis import Redis, RedisError, Script
+
+_PAUSE = Script("source/breaker_rules", "source/pause_rules", "source/pause")
+_TURNS = Script("source/breaker_rules", "source/pause_rules", "source/turns")
+_LOST_SECONDS = 30.0
+_IN_TIME = 0.1
+"""The part of the time between two marks within which a mark may be used; spacing allows for it."""
+
+Lane = Literal["people", "queue"]
+"""For whom calls are made: those of `people`, who wait for them, begin at once as long as they are few."""
+
+
+class NoTurnError(Exception):
+    """No call may be made now; there may be leave in `seconds`."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"no leave for a call within {seconds:g} s")
+        self.seconds = seconds
+
+
+class Pause:
+    """The pause of one source: each is twice as long as the one before, until there was quiet for a while."""
+
+    def __init__(self, client: Redis, circuit: str, durations: Durations) -> None:
+        """`circuit` is the key of the source's breaker."""
+        self.key = f"{circuit}:pause"
+        self._client, self._durations = client, durations
+        self._ends_at = 0.0
+
+    @property
+    def left(self) -> float:
+        """Seconds of it that are left, as far as this process knows."""
+        return max(self._ends_at - time.monotonic(), 0.0)
+
+    def is_on(self, seconds: float) -> None:
+        """Take note that it is, for `seconds`."""
+        self._ends_at = time.monotonic() + seconds
+
+    def extend(self, asked: float) -> float:
+        """The source asked for `asked` seconds; returns the seconds that everybody waits. Never raises."""
+        floor, quiet = self._durations.pause_floor, self._durations.pause_quiet
+        try:
+            arguments = [round(seconds * 1000) for seconds in (asked, floor, quiet)]
+            seconds = int(_PAUSE(self._client, [self.key], arguments)) / 1000
+        except RedisError:
+            seconds = max(asked, floor)
+        self.is_on(seconds)
+        return seconds
+
+    def end(self) -> None:
+        """End it by hand, and forget those before it. Raises `RedisError`."""
+        self._client.delete(self.key)
+        self._ends_at = 0.0
+
+
+class Turns:
+    """This process's turns at one source; safe to share between threads, which take them one after the other."""
+
+    def __init__(
+        self,
+        client: Redis,
+        pause: Pause,
+        *,
+        lane: Lane,
+        holder: str,
+        calls_a_minute: int,
+        durations: Durations,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], object] = time.sleep,
+    ) -> None:
+        """`pause` is the source's; `holder` names this process among all."""
+        self._client, self._pause = client, pause
+        self._keys = [pause.key, pause.key.removesuffix("pause") + "turns"]
+        self._lane, self._holder = lane, holder
+        self._clock, self._sleep = clock, sleep
+        between = calls_a_minute // 10 if calls_a_minute >= 10 else 0
+        spacing_ms = math.ceil(durations.minute * 1000 / (calls_a_minute - between - _IN_TIME))
+        ahead_ms, call_ms, minute_ms = (
+            round(seconds * 1000) for seconds in (durations.turns_ahead, durations.call + 1.0, durations.minute)
+        )
+        self._limits = [spacing_ms, ahead_ms, call_ms, between, minute_ms]
+        self._one = threading.Lock()
+        self._marks: deque[float] = deque()
+        self._spacing = spacing_ms / 1000
+        self._last_mark = -math.inf
+        self._want = 1
+
+    @property
+    def are_given(self) -> bool:
+        """Whether turns are in hand: then Redis was asked a moment ago, and need not be asked again."""
+        return self._last_mark >= self._clock()
+
+    @contextmanager
+    def turn(self, seconds: float) -> Iterator[None]:
+        """Around one call: wait for a turn, for `seconds` at most. Raises `NoTurnError`."""
+        ends_at = self._clock() + seconds
+        if not self._one.acquire(timeout=max(seconds, 0.0)):
+            raise NoTurnError(self._spacing)
+        try:
+            self._wait(ends_at)
+            yield
+        finally:
+            if self._lane == "people":
+                self._give_back()
+            self._one.release()
+
+    def _wait(self, ends_at: float) -> None:
+        """Sleep until a mark of ours, asking for more when there are none."""
+        while True:
+            if left := self._pause.left:
+                raise NoTurnError(left)
+            now = self._clock()
+            while self._marks and self._marks[0] + self._spacing * _IN_TIME < now:
+                self._marks.popleft()  # nobody needed it, or the call before took longer than the time between two
+                self._want = 1
+            wait = self._marks[0] - now if self._marks else self._take()
+            if wait > ends_at - now:
+                raise NoTurnError(wait)
+            if wait > 0:
+                self._sleep(wait)
+            if self._marks and self._marks[0] <= self._clock():
+                self._marks.popleft()
+                return
+
+    def _take(self) -> float:
+        """Ask for marks, twice as many as last time if all those were used; returns the seconds to wait."""
+        count, wait, is_paused = self._ask(self._want)
+        if is_paused:
+            self._pause.is_on(wait)
+            raise NoTurnError(wait)
+        if count:
+            first = self._clock() + wait
+            self._marks.extend(first + number * self._spacing for number in range(count))
+            self._last_mark = self._marks[-1]
+            self._want = 2 * count
+        return wait
+
+    def _give_back(self) -> None:
+        """Let others have the lane; when that cannot be told, it is theirs after a while."""
+        with suppress(NoTurnError):
+            self._ask(0)
+
+    def _ask(self, want: int) -> tuple[int, float, bool]:
+        """How many marks we get, in how many seconds the first is or there may be some, and whether for a pause."""
+        try:
+            count, wait, paused = _TURNS(self._client, self._keys, [self._lane, self._holder, want, *self._limits])
+        except RedisError as error:
+            raise NoTurnError(_LOST_SECONDS) from error
+        return count, wait / 1000, bool(paused)

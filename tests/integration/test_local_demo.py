@@ -68,7 +68,7 @@ def test_a_difference_is_named_and_fails_the_demo(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     owed = Owed(START, "00000", SEAT, "nobody@example.edu")
-    monkeypatch.setattr(demo, "judge", lambda *_: Verdict(checks=1, owed={owed}))
+    monkeypatch.setattr(demo, "judge_looks", lambda *_: Verdict(checks=1, owed={owed}))
     tape = write_tape(tmp_path / "season.csv", [(0, 0, "Staff", 0)])
     assert run_demo(tape=tape, ticks=1, sections=None, seed=1, term="2224") == 1
     assert "never sent: seat_available of 00000" in capsys.readouterr().out

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import workshop.demo.oracle
 from workshop.campus.sections import HALF_HOUR_MS, Course, Timeline, Values
-from workshop.demo.oracle import NAME, SEAT, Owed, Watcher, judge
+from workshop.demo.oracle import NAME, SEAT, Look, Owed, Watcher, judge, judge_looks, show
 
 COURSE = Course("CSE", "110", "Programming")
 SLOTS = [slot * HALF_HOUR_MS for slot in range(12)]
@@ -33,7 +33,7 @@ def campus(*shown: Shown | int, class_nbr: str = "12340", capacity: int | None =
 def owed(timeline: Timeline, *watchers: Watcher) -> list[tuple[int, str, str]]:
     """(round, kind, name of the person) of each email owed."""
     verdict = judge([timeline], {timeline.class_nbr: watchers or (ANN,)}, SLOTS)
-    return [(one.slot_ms // ROUND, one.kind, one.recipient.split("@")[0]) for one in sorted(verdict.owed)]
+    return [(one.seen_ms // ROUND, one.kind, one.recipient.split("@")[0]) for one in sorted(verdict.owed)]
 
 
 def test_it_shares_no_rule_with_the_product() -> None:
@@ -116,7 +116,7 @@ def test_who_was_told_is_not_told_again_before_it_was_full_or_a_day_has_passed()
     points = [(time, Values(name, seats, 40, free)) for time, (seats, name, free) in zip(times, flapping, strict=True)]
     day = [slot * HALF_HOUR_MS for slot in range(60)]
     verdict = judge([Timeline("12340", COURSE, points)], {"12340": [ANN]}, day)
-    assert [one.slot_ms // ROUND for one in sorted(verdict.owed)] == [1, 25]
+    assert [one.seen_ms // ROUND for one in sorted(verdict.owed)] == [1, 25]
 
 
 def test_an_unknown_number_is_not_zero() -> None:
@@ -146,3 +146,41 @@ def test_without_reserved_seats_it_counts_as_anyone_would(rounds: list[Shown], w
     assert (verdict.openings, verdict.namings) == ((openings, namings) if watchers else (0, 0))
     assert len(verdict.owed) == (openings + namings) * len(watchers)
     assert verdict.checks == (6 if watchers else 0)
+
+
+def looked(timeline: Timeline, *rounds: int, door: str = "scraper") -> list[tuple[int, str, str]]:
+    """(round, kind, name) of what is owed to Ann when the section is looked at in these rounds, at this door."""
+    looks = [Look(number * ROUND, [timeline.class_nbr], door) for number in rounds]
+    verdict = judge_looks([timeline], {timeline.class_nbr: [ANN]}, looks)
+    return [(one.seen_ms // ROUND, one.kind, one.recipient.split("@")[0]) for one in sorted(verdict.owed)]
+
+
+def test_every_opening_that_stood_at_a_look_is_owed_and_no_other() -> None:
+    changing = campus(0, 3, 0, 1, 0, 2)
+    assert looked(changing, 0, 1, 2, 3, 4, 5) == [(1, SEAT, "ann"), (3, SEAT, "ann"), (5, SEAT, "ann")]
+    assert looked(changing, 0, 2, 4, 5) == [(5, SEAT, "ann")]
+    assert looked(changing, 0, 1, 3) == [(1, SEAT, "ann")], "nobody saw that it had been full"
+    assert looked(changing, 1, 3, 5) == []
+
+
+def test_a_look_tells_only_of_the_sections_that_it_tells() -> None:
+    other = campus(0, 3, class_nbr="12342")
+    looks = [Look(0, ["12340", "12342"]), Look(ROUND, ["12340"])]
+    people = {"12340": [ANN], "12342": [ANN]}
+    verdict = judge_looks([campus(0, 3), other], people, looks)
+    assert (verdict.seen, verdict.checks) == ([("12340", ROUND)], 3)
+
+
+def test_what_the_catalog_shows_of_a_section() -> None:
+    assert show(Values("Ada", -2, 30), "asu") == Values("Ada", 0, 30), "more people than places"
+    assert show(Values("Ada", 31, 30), "asu") is None
+    assert show(Values("Ada", None, 30), "asu") is None, "a row that tells no seats cannot be read"
+    assert show(Values("Ada", 3, 30, 0), "asu") == Values("Ada", 3, 30, None), "it is called open, but not for all"
+    assert show(Values("Ada", 3, 30, 2), "asu") == Values("Ada", 3, 30, 2)
+    assert show(Values("Ada", None, 30, 0), "scraper") == Values("Ada", None, 30, 0)
+
+
+def test_a_row_without_seats_is_no_look_at_the_section() -> None:
+    named = campus((0, "Staff", None), (None, "Ada", None), (2, "Ada", None))
+    assert looked(named, 0, 1, 2, door="scraper") == [(1, NAME, "ann"), (2, SEAT, "ann")]
+    assert looked(named, 0, 1, 2, door="asu") == [(2, NAME, "ann"), (2, SEAT, "ann")]

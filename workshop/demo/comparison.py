@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.panel import Panel
 from rich.table import Table
 
+from workshop.demo.delay import Delays
 from workshop.demo.oracle import NAME, SEAT, Owed, Verdict
 from workshop.demo.replay import Played
 
@@ -42,6 +43,13 @@ def compare(played: Played, events: Mapping[str, int], verdict: Verdict) -> list
         if seen != real:
             differences.append(Difference(f"{what}: {seen:,} instead of {real:,}"))
     return differences
+
+
+def show_delays(console: Console, ours: Delays, stagger: Delays) -> None:
+    """How soon people heard, and how soon they would have, in two lines."""
+    console.print("From an opening on campus to the mail:", style="bold")
+    console.print(f"  here                  {ours.words()}", highlight=False, soft_wrap=True)
+    console.print(f"  looking once an hour  {stagger.words()}", highlight=False, soft_wrap=True, style="dim")
 
 
 def show(
@@ -86,7 +94,7 @@ def _figures(played: Played, health: Mapping[str, Any]) -> list[tuple[str, str]]
     delay = health["email_delay"]
     told = f"{delay['p50_seconds']:.2f} s / {delay['p95_seconds']:.2f} s" if delay["count"] else "no opening"
     return [
-        ("Looked at twice (mass events)", f"{played.scraper_calls - played.checks:,}"),
+        ("Looked at twice (mass events)", f"{played.twice:,}"),
         ("Seen → accepted, p50 / p95", told),
         ("Checks per second", f"{played.checks / played.seconds:,.0f}" if played.seconds else "-"),
         ("Time", f"{played.seconds:.1f} s"),
@@ -94,5 +102,5 @@ def _figures(played: Played, health: Mapping[str, Any]) -> list[tuple[str, str]]
 
 
 def _tell(one: Owed) -> str:
-    when = datetime.fromtimestamp(one.slot_ms / 1000, UTC)
+    when = datetime.fromtimestamp(one.seen_ms / 1000, UTC)
     return f"{one.kind} of {one.class_nbr} to {one.recipient}, seen {when:%Y-%m-%d %H:%M} UTC"

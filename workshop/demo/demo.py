@@ -23,8 +23,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from workshop.campus.chance import make_campus
 from workshop.campus.sections import HALF_HOUR_MS, Timeline
 from workshop.campus.tape import TapeError, read_tape, term_of
-from workshop.demo.comparison import show
-from workshop.demo.oracle import judge
+from workshop.demo.comparison import show, show_delays
+from workshop.demo.delay import measure, openings_between
+from workshop.demo.oracle import Verdict, judge, judge_looks
 from workshop.demo.replay import Played, Replay, ReplayError
 from workshop.demo.students import Watch, make_students, who_is_told
 from workshop.parts.registry import Registry
@@ -144,12 +145,25 @@ def _play(console: Console, season: Season, stack: Stack) -> bool:
         replay = Replay(stack, registry, season.term, courses)
         try:
             played = _with_progress(console, season, replay)
-            verdict = judge(season.timelines, who_is_told(season.watches), season.slots_ms)
+            told = who_is_told(season.watches)
+            floor = judge(season.timelines, told, season.slots_ms)
+            verdict = judge_looks(season.timelines, told, played.looks)
+            verdict.checks = floor.checks
             agree = show(console, played, registry.count_events(), verdict, replay.health())
+            _tell_delays(console, season, played, floor)
         finally:
             replay.close()
     _last_words(console, season, stack, played)
     return agree
+
+
+def _tell_delays(console: Console, season: Season, played: Played, floor: Verdict) -> None:
+    """How soon people heard, beside what looking once an hour would have given on this campus."""
+    end = season.slots_ms[-1] + HALF_HOUR_MS
+    watchers = who_is_told(season.watches)
+    openings = openings_between(season.timelines, watchers, played.looks[0].door, season.slots_ms[0], end)
+    hourly = [(class_nbr, seen, seen) for class_nbr, seen in floor.seen]
+    show_delays(console, measure(openings, played.told), measure(openings, hourly))
 
 
 def _with_progress(console: Console, season: Season, replay: Replay) -> Played:

@@ -7,8 +7,8 @@ read the same promise and wrote it down twice.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 
 from workshop.campus.sections import HALF_HOUR_MS, Timeline, Values
 
@@ -20,9 +20,9 @@ _DAY_MS = 48 * HALF_HOUR_MS
 
 @dataclass(frozen=True, slots=True, order=True)
 class Owed:
-    """One email that somebody must get: for what was seen in the slot that began at `slot_ms`."""
+    """One email that somebody must get: for what was seen at `seen_ms`."""
 
-    slot_ms: int
+    seen_ms: int
     class_nbr: str
     kind: str
     recipient: str
@@ -36,50 +36,109 @@ class Watcher:
     since_ms: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Look:
+    """At `at_ms` the campus was asked at one of its doors ("scraper" or "asu"), and told of these sections."""
+
+    at_ms: int
+    class_nbrs: Collection[str]
+    door: str = "scraper"
+
+
 @dataclass(slots=True)
 class Verdict:
-    """What a season of ticks comes to."""
+    """What a season of looks comes to. `seen` are its openings: section and epoch ms."""
 
     checks: int = 0
-    openings: int = 0
     namings: int = 0
+    seen: list[tuple[str, int]] = field(default_factory=list)
     owed: set[Owed] = field(default_factory=set)
+
+    @property
+    def openings(self) -> int:
+        """How often an opening was seen."""
+        return len(self.seen)
 
 
 def judge(timelines: Iterable[Timeline], watchers: Mapping[str, Iterable[Watcher]], slots_ms: Iterable[int]) -> Verdict:
-    """Walk through the slots (their starts in epoch ms) and note every email owed.
+    """Judge a season of ticks alone, its slots' starts in epoch ms: a section is looked at in the slots of its half."""
+    by_half: dict[int, list[str]] = defaultdict(list)
+    timelines = list(timelines)
+    for timeline in timelines:
+        by_half[int(timeline.class_nbr) % 2].append(timeline.class_nbr)
+    return judge_looks(timelines, watchers, (Look(slot, by_half[(slot // HALF_HOUR_MS) % 2]) for slot in slots_ms))
 
-    A section is looked at in the slots of its half, once it has a watcher; the first look only remembers.
-    Whoever began to watch after a slot's start is not owed what was seen in it. Whoever was told of an opening is
-    not told of another until the section was seen full again, or a day has passed: seats kept for a programme that
-    come and go in the catalog would otherwise be told over and over.
+
+def judge_looks(
+    timelines: Iterable[Timeline], watchers: Mapping[str, Iterable[Watcher]], looks: Iterable[Look]
+) -> Verdict:
+    """Walk through the looks in the order of their times and note every email owed.
+
+    What a section's first look with a watcher shows is only remembered. Whoever began to watch after a look is not
+    owed what was seen in it. Whoever was told of an opening is not told of another until the section was seen full
+    again, or a day has passed: seats kept for a programme that come and go in the catalog would otherwise be told
+    over and over.
     """
     verdict = Verdict()
-    by_half: dict[int, list[Timeline]] = defaultdict(list)
-    for timeline in timelines:
-        by_half[int(timeline.class_nbr) % 2].append(timeline)
-    memories: dict[str, _Memory] = {}
+    campus = {timeline.class_nbr: timeline for timeline in timelines}
+    memories: dict[str, _Memory] = defaultdict(_Memory)
     told_ms: dict[str, dict[str, int]] = defaultdict(dict)  # section -> person -> when last told of an opening
-    for slot in slots_ms:
-        odd_half = (slot // HALF_HOUR_MS) % 2
-        for timeline in by_half[odd_half]:
-            present = [one for one in watchers.get(timeline.class_nbr, ()) if one.since_ms <= slot]
-            if not present:
+    for look in looks:
+        for class_nbr in look.class_nbrs:
+            present = [one for one in watchers.get(class_nbr, ()) if one.since_ms <= look.at_ms]
+            shown = show(campus[class_nbr].at(look.at_ms), look.door)
+            if not present or shown is None:
                 continue
             verdict.checks += 1
-            kinds = memories.setdefault(timeline.class_nbr, _Memory()).look(timeline.at(slot))
-            verdict.openings += SEAT in kinds
+            kinds = memories[class_nbr].look(shown)
             verdict.namings += NAME in kinds
-            told = told_ms[timeline.class_nbr]
+            if SEAT in kinds:
+                verdict.seen.append((class_nbr, look.at_ms))
+            told = told_ms[class_nbr]
             if _FULL in kinds:
                 told.clear()
             for one in present:
                 if NAME in kinds:
-                    verdict.owed.add(Owed(slot, timeline.class_nbr, NAME, one.recipient))
-                if SEAT in kinds and told.get(one.recipient, -_DAY_MS) + _DAY_MS <= slot:
-                    told[one.recipient] = slot
-                    verdict.owed.add(Owed(slot, timeline.class_nbr, SEAT, one.recipient))
+                    verdict.owed.add(Owed(look.at_ms, class_nbr, NAME, one.recipient))
+                if SEAT in kinds and told.get(one.recipient, -_DAY_MS) + _DAY_MS <= look.at_ms:
+                    told[one.recipient] = look.at_ms
+                    verdict.owed.add(Owed(look.at_ms, class_nbr, SEAT, one.recipient))
     return verdict
+
+
+def openings_of(timeline: Timeline, door: str) -> list[tuple[int, int | None]]:
+    """Each opening as somebody saw it who looked all the time: when it came, and when it was gone (`None`: never).
+
+    The season's first values are no opening.
+    """
+    memory, since = _Memory(), None
+    found: list[tuple[int, int | None]] = []
+    for time, values in zip(timeline.times, timeline.values, strict=True):
+        shown = show(values, door)
+        kinds = memory.look(shown) if shown else []
+        if SEAT in kinds or _FULL in kinds:
+            if since is not None:
+                found.append((since, time))
+            since = time if SEAT in kinds else None
+    return found if since is None else [*found, (since, None)]
+
+
+def show(values: Values, door: str) -> Values | None:
+    """What can be read of `values` at one of the campus's doors; `None`: nothing.
+
+    The scraper tells everything as it is. The catalog tells people and places, so that more people than places mean no
+    seat, and a row without either cannot be read at all. Its own word for "open" belongs to all seats: where it says so
+    and none is left for everybody, or the other way round, nobody knows about those.
+    """
+    if door == "scraper":
+        return values
+    seats, free = values.seats_available, values.non_reserved_seats
+    if seats is None or values.seats_capacity is None or seats > values.seats_capacity:
+        return None
+    seats = max(0, seats)
+    if free is not None and (free == 0) != (seats == 0):
+        free = None
+    return replace(values, seats_available=seats, non_reserved_seats=free)
 
 
 class _Memory:

@@ -23,8 +23,8 @@ from shared.queue import Counts
 from shared.sections.slots import group_at
 from shared.settings import load
 from shared.wiring import Wiring
-from workshop.campus.sections import Course
-from workshop.demo.oracle import NAME, SEAT, Owed
+from workshop.campus.sections import HALF_HOUR_MS, Course
+from workshop.demo.oracle import NAME, SEAT, Look, Owed
 from workshop.demo.students import Watch
 from workshop.parts.registry import Registry
 from workshop.parts.stack import Stack
@@ -48,8 +48,10 @@ class Played:
     ticks: int = 0
     checks: int = 0
     emails: list[Owed] = field(default_factory=list)
+    told: list[tuple[str, int, int]] = field(default_factory=list)  # section, seen, accepted: of openings, in epoch ms
+    looks: list[Look] = field(default_factory=list)
     strange: list[str] = field(default_factory=list)  # subjects that nobody should have been sent
-    scraper_calls: int = 0
+    twice: int = 0  # sections looked at once more at the same moment
     seconds: float = 0.0
     last_subject: str = ""
 
@@ -61,7 +63,12 @@ class Replay:
         """`courses` tells course and number of each section, for its watches."""
         self.played = Played()
         self._stack, self._registry, self._term, self._courses = stack, registry, term, courses
-        self._slot_ms = 0
+        self._now_ms, self._began = 0, 0.0  # the replay's time, and when it came to it by ours
+        self._calls = 0  # number of the last call at the campus that was noted
+        self._watched: set[str] = set()
+        self._listings: dict[str, list[str]] = defaultdict(list)
+        for class_nbr, course in courses.items():
+            self._listings[course.subject].append(class_nbr)
         self._http = requests.Session()
         self._http.trust_env = False
         self._parts = Wiring(load(stack.environment, None), clock=self._now, replay=True)
@@ -78,12 +85,12 @@ class Replay:
             joining[watch.since_ms].append(watch)
         for slot in slots_ms:
             self._set_clock(slot)
+            self._watched.update(watch.class_nbr for watch in joining[slot])
             if joining[slot]:
                 self._registry.add_watches(self._term, self._courses, joining[slot])
             self._play_slot()
             self.played.seconds = time.monotonic() - begun
             tell(self.played, slot)
-        self.played.scraper_calls = self._ask("GET", f"{self._stack.campus_url}/status")["lookups"]
         return self.played
 
     def health(self) -> dict[str, Any]:
@@ -97,22 +104,28 @@ class Replay:
         self._http.close()
 
     def _now(self) -> datetime:
-        """The replay's time: it stands at the slot's start while the slot is played."""
-        return datetime.fromtimestamp(self._slot_ms / 1000, UTC)
+        """The replay's time: it stands while a moment is played."""
+        return datetime.fromtimestamp(self._now_ms / 1000, UTC)
 
-    def _set_clock(self, slot_ms: int) -> None:
-        """The campus shows the values of the slot's start until the next slot."""
-        self._ask("POST", f"{self._stack.campus_url}/control/clock", {"now_ms": slot_ms, "rate": 0})
-        self._slot_ms = slot_ms
+    def _set_clock(self, now_ms: int) -> None:
+        """The campus shows the values of this moment until the next one."""
+        self._ask("POST", f"{self._stack.campus_url}/control/clock", {"now_ms": now_ms, "rate": 0})
+        self._now_ms, self._began = now_ms, time.time()
 
     def _play_slot(self) -> None:
         now = self._now()
-        report = self._parts.ticker.tick(TickOrder(now, group_at(now), "scheduler", "replay", replay=True))
+        self._parts.ticker.tick(TickOrder(now, group_at(now), "scheduler", "replay", replay=True))
         self.played.ticks += 1
-        self.played.checks += report.enqueued
+        looked = self._finish()
+        odd = self._now_ms // HALF_HOUR_MS % 2
+        self.played.checks += sum(int(class_nbr) % 2 == odd for class_nbr in looked & self._watched)
+
+    def _finish(self) -> set[str]:
+        """Whatever is to be done at this moment: look, send, note who was told what; the sections looked at."""
         self._drain()
         self._send_mail()
         self._read_inbox()
+        return self._read_looks()
 
     def _drain(self) -> None:
         """Wait until nothing is queued, running or put off."""
@@ -144,7 +157,7 @@ class Replay:
         raise ReplayError(f"{owed} emails are still owed although nothing is queued")
 
     def _read_inbox(self) -> None:
-        """Note who was told what in this slot."""
+        """Note who was told what at this moment."""
         answer = self._ask("GET", f"{self._stack.inbox_url}/control/emails?after={self._seen}")
         for mail in answer["emails"]:
             self._seen, self.played.last_subject = mail["number"], mail["subject"]
@@ -152,7 +165,21 @@ class Replay:
             if found is None or len(mail["to"]) != 1:
                 self.played.strange.append(mail["subject"])
                 continue
-            self.played.emails.append(Owed(self._slot_ms, found[2], _KINDS[found[1]], mail["to"][0]))
+            self.played.emails.append(Owed(self._now_ms, found[2], _KINDS[found[1]], mail["to"][0]))
+            if _KINDS[found[1]] == SEAT:
+                took = datetime.fromisoformat(mail["received_at"]).timestamp() - self._began
+                self.played.told.append((found[2], self._now_ms, self._now_ms + int(took * 1000)))
+
+    def _read_looks(self) -> set[str]:
+        """Note what the campus was asked for at this moment, by its own record; the sections that it told of."""
+        looked: set[str] = set()
+        for call in self._ask("GET", f"{self._stack.campus_url}/control/calls?after={self._calls}")["calls"]:
+            numbers = [call["class_nbr"]] if call["class_nbr"] else self._listings[call["subject"]]
+            self.played.twice += sum(number in looked for number in numbers)
+            looked.update(numbers)
+            self.played.looks.append(Look(self._now_ms, numbers, call["source"]))
+            self._calls = call["number"]
+        return looked
 
     def _ask(self, method: str, url: str, body: Any = None) -> Any:
         answer = self._http.request(method, url, json=body, timeout=30)

@@ -37,6 +37,14 @@ def test_a_newer_caddy_is_told_of_buffers_in_its_own_words() -> None:
     assert "SITE_UPSTREAM" not in environment(settings, "2.6.2")
 
 
+def test_with_other_servers_caddy_balances() -> None:
+    given = {"site_url": "https://classes.example.edu", "upstreams": "10.0.0.2:8080, 10.0.0.3:8080"}
+    told = environment(Settings.model_validate(given), "2.6.2")
+    assert told["UPSTREAMS"] == "10.0.0.2:8080 10.0.0.3:8080"
+    assert told["BALANCING"] == "several"
+    assert Path(told["BALANCER"]).is_file()
+
+
 @pytest.mark.parametrize(
     ("given", "name"),
     [

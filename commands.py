@@ -34,6 +34,16 @@ def settings_or_exit(*, complete: bool) -> Settings:
         sys.exit(2)
 
 
+def port_or_exit(host: str, port: int) -> None:
+    """Nothing, if the port is free; else why not and what to do, and the command leaves with status 1."""
+    from shared.web.ports import PortError, require_free_port
+
+    try:
+        require_free_port(host, port)
+    except PortError as error:
+        raise click.ClickException(str(error)) from None
+
+
 @commands.command()
 @click.option("--tape", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="A recorded campus.")
 @click.option("--ticks", type=click.IntRange(1), help="How many half hours to play.")
@@ -85,9 +95,12 @@ def rehearse(speed: float, clock: Path | None) -> None:
 def functions(speed: float, clock: Path | None) -> None:
     """Serve the HTTP functions on HOST:PORT."""
     from shared.web.host import serve
+    from shared.wiring import start_logs
 
     settings = settings_or_exit(complete=False)
     rehearse(speed, clock)
+    start_logs(settings)
+    port_or_exit(settings.host, settings.port)
     if settings.missing():
         click.echo(f"Not set: {', '.join(settings.missing())}. What needs them answers with an error.", err=True)
     serve(settings)
@@ -104,6 +117,7 @@ def function(name: str, port: int) -> None:
     if route is None:
         known = ", ".join(sorted({route.name for route in ROUTES}))
         raise click.BadParameter(f"there is no function {name}; there are: {known}", param_hint="NAME")
+    port_or_exit("127.0.0.1", port)
     # By the interpreter, not by the script beside it: that one names the folder where it was installed.
     framework = [sys.executable, "-m", "functions_framework"]
     words = ["--source", str(route.source), "--target", name, "--host", "127.0.0.1", "--port", str(port)]

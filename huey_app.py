@@ -12,7 +12,7 @@ from typing import Any
 
 from shared.checks.duties import Duties, Heard, Worker
 from shared.checks.queued import check_queued
-from shared.health.alerts import raise_alerts
+from shared.health.alerts import Unclaimed, raise_alerts
 from shared.health.heartbeat import Heartbeat
 from shared.health.maintenance import Maintenance
 from shared.health.notify import Notifier, Watchdog
@@ -100,11 +100,12 @@ def declare_mail(huey: LeasedHuey, parts: Wiring) -> None:
 
 def declare_alerts(huey: LeasedHuey, parts: Wiring) -> None:
     """Tells the operator what is wrong, from what the beats say: no Redis command."""
+    unclaimed = Unclaimed()
 
     @huey.control(every=2 * parts.durations.beat)
     def alerts(turn: Turn) -> None:
         if not turn.is_stopping:
-            raise_alerts(parts)
+            raise_alerts(parts, unclaimed)
 
 
 def declare_maintenance(huey: LeasedHuey, maintenance: Maintenance) -> None:

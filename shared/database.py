@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 from weakref import WeakKeyDictionary
 
 if TYPE_CHECKING:
+    import httpx
     import psycopg
     import psycopg_pool
     import supabase
@@ -30,7 +31,7 @@ _UNUSED_SECONDS = 30.0
 _UNAVAILABLE_CLASSES = ("08", "53", "57", "58")  # connection, resources, operator, system: SQLSTATE classes
 _READ_ONLY = "25006"
 
-DatabaseTrouble = Literal["no_answer", "read_only", "refused"]
+DatabaseTrouble = Literal["no_answer", "no_writes", "key_refused", "refused"]
 
 
 class DatabaseError(Exception):
@@ -43,7 +44,7 @@ class DatabaseError(Exception):
     @property
     def kind(self) -> DatabaseTrouble:
         """What kind of trouble it is, for those who decide what to do about it."""
-        return "read_only" if self.code == _READ_ONLY else "refused"
+        return "no_writes" if self.code == _READ_ONLY else "refused"
 
 
 class DatabaseUnavailable(DatabaseError):  # noqa: N818 - it says a state, not a mistake
@@ -52,6 +53,14 @@ class DatabaseUnavailable(DatabaseError):  # noqa: N818 - it says a state, not a
     @property
     def kind(self) -> DatabaseTrouble:
         return "no_answer"
+
+
+class DatabaseKeyRefused(DatabaseError):  # noqa: N818 - it says a state, not a mistake
+    """Supabase's gateway does not let our key in: a wrong one, one that was switched off, or an unpaid bill."""
+
+    @property
+    def kind(self) -> DatabaseTrouble:
+        return "key_refused"
 
 
 class DatabaseCalls(Protocol):
@@ -203,6 +212,8 @@ class SupabaseDatabase(_Counted):
             return client.postgrest.rpc(function, named).execute().data
         except APIError as error:
             raise _from_postgrest(function, error.code, error.message) from None
+        except _GatewayRefused as error:
+            raise DatabaseKeyRefused(f"{function}: Supabase refuses our key (status {error})") from None
         except httpx.HTTPError as error:
             raise DatabaseUnavailable(f"{function}: {type(error).__name__}") from None
         finally:
@@ -230,6 +241,7 @@ class SupabaseDatabase(_Counted):
                     http2=False,
                     timeout=httpx.Timeout(self._timeout, connect=min(5.0, self._timeout)),
                     limits=httpx.Limits(max_connections=None, max_keepalive_connections=None, keepalive_expiry=30),
+                    event_hooks={"response": [_look_at]},
                 )
                 options = SyncClientOptions(httpx_client=http, auto_refresh_token=False, persist_session=False)
                 self._client = create_client(self._url, self._key, options=options)
@@ -261,10 +273,33 @@ def _from_sqlstate(function: str, code: str | None, said: str | None) -> Databas
     return DatabaseError(f"{function}: {said or 'failed'}", code)
 
 
+class _GatewayRefused(Exception):  # noqa: N818 - its message is the status
+    """Supabase's gateway, or PostgREST, refused the key."""
+
+
+def _look_at(answer: httpx.Response) -> None:
+    """Tell a refused key from everything else that says 401, 402 or 403: the client keeps no status.
+
+    The gateway's own word is `{"message": …}` without a code; PostgREST's begins with PGRST30. A page of something
+    that stands in between is neither.
+    """
+    if answer.status_code not in (401, 402, 403):
+        return
+    answer.read()
+    try:
+        said = answer.json()
+    except ValueError:
+        return
+    if isinstance(said, dict) and isinstance(said.get("message"), str):
+        code = said.get("code")
+        if code is None or str(code).startswith("PGRST30"):
+            raise _GatewayRefused(answer.status_code)
+
+
 def _from_postgrest(function: str, code: str | None, said: str | None) -> DatabaseError:
     """PostgREST's errors: a SQLSTATE, its own PGRST… codes, or the bare HTTP status of something in between."""
     code = str(code) if code is not None else None
-    if code is None or (code.startswith(("PGRST0", "5")) and not _is_sqlstate(code)):
+    if code is None or code.startswith("PGRST0") or (code.isdecimal() and not _is_sqlstate(code)):
         return DatabaseUnavailable(f"{function}: the database is not available", code)
     if code.startswith("PGRST") or not _is_sqlstate(code):
         return DatabaseError(f"{function}: the data API refused the call", code)

@@ -15,9 +15,12 @@ import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from datetime import UTC, datetime
 from typing import Any
 
 from pythonjsonlogger.json import JsonFormatter
+
+from shared.sections.text import visible
 
 _context: ContextVar[dict[str, Any] | None] = ContextVar("log_context", default=None)
 _ADDRESS = re.compile(r"[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+\.[A-Za-z]{2,}")
@@ -95,8 +98,10 @@ class _Json(JsonFormatter):
         super().__init__(
             "%(asctime)s %(levelname)s %(name)s %(message)s",
             rename_fields={"asctime": "time", "levelname": "level", "name": "logger"},
-            datefmt="%Y-%m-%dT%H:%M:%S%z",
         )
+
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: ARG002, N802 - logging's
+        return datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
 
     def add_fields(self, log_data: dict[str, Any], record: logging.LogRecord, message_dict: dict[str, Any]) -> None:
         super().add_fields(log_data, record, message_dict)
@@ -108,11 +113,15 @@ class _Json(JsonFormatter):
 
 
 class _Text(logging.Formatter):
-    """`12:00:01 INFO  tick begun  tick_id=… group=even`"""
+    """`12:00:01 INFO  tick begun  tick_id=… group=even`, always one line; a traceback's lines are set in."""
 
     def __init__(self) -> None:
-        super().__init__("%(asctime)s %(levelname)-7s %(message)s", datefmt="%H:%M:%S")
+        super().__init__(datefmt="%H:%M:%S")
 
     def format(self, record: logging.LogRecord) -> str:
         words = {**getattr(record, "words", {}), **_plain_extras(record)}
-        return clean(super().format(record) + "".join(f"  {name}={word}" for name, word in words.items()))
+        head = f"{self.formatTime(record, self.datefmt)} {record.levelname:<7} {record.getMessage()}"
+        lines = [head + "".join(f"  {name}={word}" for name, word in words.items())]
+        if record.exc_info:
+            lines += [f"    {line}" for line in self.formatException(record.exc_info).split("\n")]
+        return clean("\n".join(map(visible, lines)))

@@ -230,6 +230,16 @@ class Wiring:
         return value
 
 
+def start_logs(settings: Settings) -> None:
+    """Let this process log as the settings say: from the start on, also where nothing is built before it is asked."""
+    logs.configure(
+        level=settings.log_level,
+        form=settings.log_format,
+        key=settings.cron_secret or "",
+        secrets=settings.secrets(),
+    )
+
+
 _wiring: Wiring | None = None
 _making = threading.Lock()
 
@@ -243,12 +253,7 @@ def wiring(*, clock: Clock = now, durations: Durations | None = None) -> Wiring:
     with _making:
         if _wiring is None:
             settings = load()
-            logs.configure(
-                level=settings.log_level,
-                form=settings.log_format,
-                key=settings.cron_secret or "",
-                secrets=settings.secrets(),
-            )
+            start_logs(settings)
             _wiring = Wiring(settings, clock=clock, durations=durations)
         return _wiring
 

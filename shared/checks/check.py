@@ -42,11 +42,12 @@ class Outcome(StrEnum):
 
 
 class CheckError(Exception):
-    """The check did not come to its end. `retry`: whether trying again can help. The message is for people."""
+    """The check did not come to its end. `retry`: whether trying again can help. The message is for people, `code` for
+    programs: `source`, `token` (the source refuses ours), `request`, `database`."""
 
-    def __init__(self, reason: str, *, retry: bool) -> None:
+    def __init__(self, reason: str, *, retry: bool, code: str = "source") -> None:
         super().__init__(reason)
-        self.retry = retry
+        self.retry, self.code = retry, code
 
 
 class BreakerOpenError(CheckError):
@@ -140,14 +141,15 @@ class Checker:
             case Leave() as leave:
                 return leave
 
-    def give_up(self, section: Section, began: datetime, reason: str) -> None:
+    def give_up(self, section: Section, began: datetime, why: CheckError) -> None:
         """Record that the attempt for the slot of `began` has ended without an observation, and why."""
         self._call(
             "pmc_end_attempt",
             p_term=section.term,
             p_class_nbr=section.class_nbr,
             p_slot=_slot(section, began),
-            p_error=reason,
+            p_error=str(why),
+            p_code=why.code,
             p_now=began,
         )
 
@@ -160,10 +162,11 @@ class Checker:
                 return self._strike(order, observed_at)
             case Throttled(seconds):
                 raise ThrottledError(seconds)
-            case answers.Refused(reason):
+            case answers.Refused(reason, token):
                 log.error("check refused", extra={"reason": reason})
-                self.give_up(order.section, observed_at, reason)
-                raise CheckError(reason, retry=False)
+                refused = CheckError(reason, retry=False, code="token" if token else "request")
+                self.give_up(order.section, observed_at, refused)
+                raise refused
             case Broken(reason):
                 raise CheckError(reason, retry=True)
 
@@ -182,7 +185,7 @@ class Checker:
             if answer["result"] != "conflict":
                 return _report(answer, changes)
             known = known_from_json(answer)
-        raise CheckError("the section kept changing while its check was committed", retry=True)
+        raise CheckError("the section kept changing while its check was committed", retry=True, code="database")
 
     def _strike(self, order: CheckOrder, observed_at: datetime) -> CheckReport:
         """The source does not know the section: a strike, and after enough of them it is retired."""
@@ -205,7 +208,7 @@ class Checker:
         try:
             return self.database.call(function, **arguments)
         except DatabaseError as error:
-            raise CheckError("database failed", retry=True) from error
+            raise CheckError("database failed", retry=True, code="database") from error
 
 
 def known_from_json(answer: dict[str, Any]) -> Known:

@@ -65,14 +65,14 @@ def check_queued(
             if not error.retry:
                 raise GiveUp("refused", str(error)) from error
             if delivery.is_last_attempt:
-                _record_end(checker, section, began, str(error))
+                _record_end(checker, section, began, error)
             delay = retry_delay(delivery.attempt, pick, base=durations.retry_base, cap=durations.retry_cap)
             raise RetryLater(delay, str(error)) from error
 
 
-def _record_end(checker: Checker, section: Section, began: datetime, reason: str) -> None:
+def _record_end(checker: Checker, section: Section, began: datetime, why: CheckError) -> None:
     """Record the end of the attempt; without a database the rescue queues the section again instead."""
     try:
-        checker.give_up(section, began, reason)
+        checker.give_up(section, began, why)
     except CheckError:
         log.error("end of the attempt not recorded")

@@ -12,6 +12,7 @@ from rich.text import Text
 from shared.cli.console import STYLES, Screen, command, local_time, open_parts, section_of, table
 from shared.health.doctor import examine, unreadable_settings
 from shared.health.findings import PROBLEM, Finding
+from shared.sections.text import visible
 from shared.settings import SettingsError
 from shared.students.why import background, verdicts
 from shared.wiring import Wiring
@@ -35,8 +36,8 @@ def doctor(as_json: bool) -> None:
 
 def _line(found: Finding) -> Text:
     mark = {"ok": "ok      ", "note": "note    ", "problem": "problem "}[found.level]
-    line = Text.assemble((mark, STYLES[found.level]), (f"{found.subject}: ", "bold"), found.what)
-    return line.append(f"\n        -> {found.remedy}") if found.remedy else line
+    line = Text.assemble((mark, STYLES[found.level]), (f"{found.subject}: ", "bold"), visible(found.what))
+    return line.append(f"\n        -> {visible(found.remedy)}") if found.remedy else line
 
 
 @click.command()

@@ -6,10 +6,9 @@
 from __future__ import annotations
 
 import functools
-import json
 import sys
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, NoReturn, TypeVar
 from zoneinfo import ZoneInfo
 
@@ -20,8 +19,10 @@ from rich.text import Text
 
 from shared import logs
 from shared.database import DatabaseError
+from shared.health.check import since_epoch
 from shared.redis import RedisError
 from shared.sections.section import Section
+from shared.sections.text import json_text, visible
 from shared.settings import SettingsError
 from shared.wiring import Wiring, wiring
 
@@ -48,10 +49,10 @@ class Screen:
     def show(self, value: Any, *lines: Any) -> None:
         """`value` for programs; `lines` (tables, sentences) for people."""
         if self.as_json:
-            click.echo(json.dumps(value, ensure_ascii=False, indent=2, default=str))
+            click.echo(json_text(value, indent=2))
             return
         for line in lines:
-            self.console.print(line)
+            self.console.print("\n".join(map(visible, line.split("\n"))) if isinstance(line, str) else line)
 
     def confirm(self, question: str, yes: bool) -> None:
         """Ask before something is destroyed; a program must say `--yes`."""
@@ -96,9 +97,9 @@ def open_parts() -> Wiring:
 
 def _fail(screen: Screen, message: str, code: int = 1) -> NoReturn:
     if screen.as_json:
-        click.echo(json.dumps({"success": False, "error": message}, ensure_ascii=False))
+        click.echo(json_text({"success": False, "error": message}))
     else:
-        click.echo(f"Error: {message}", err=True)
+        click.echo("\n".join(map(visible, f"Error: {message}".split("\n"))), err=True)
     sys.exit(code)
 
 
@@ -114,7 +115,7 @@ def table(*columns: str, rows: Iterable[Iterable[Any]], title: str | None = None
 
 def cell(value: Any) -> Text:
     """One value as text."""
-    text = "-" if value is None or value == "" else str(value)
+    text = "-" if value is None or value == "" else visible(str(value))
     return Text(text, style=STYLES.get(text, ""))
 
 
@@ -126,9 +127,9 @@ def local_time(value: str | datetime | None, parts: Wiring) -> str | None:
     return f"{moment.astimezone(ZoneInfo(parts.settings.cron_timezone)):%Y-%m-%d %H:%M:%S}"
 
 
-def epoch_time(milliseconds: int | None, parts: Wiring) -> str | None:
-    """Epoch milliseconds, as `local_time` says it."""
-    return local_time(datetime.fromtimestamp(milliseconds / 1000, UTC), parts) if milliseconds else None
+def epoch_time(milliseconds: object, parts: Wiring) -> str | None:
+    """Epoch milliseconds, as `local_time` says it; None for what no date can hold."""
+    return local_time(since_epoch(milliseconds), parts)
 
 
 def section_of(term: str, class_nbr: str) -> Section:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import UTC, datetime
 from typing import Any
 
@@ -62,6 +63,28 @@ def retry(parts: Wiring, screen: Screen, ids: tuple[int, ...]) -> None:
     """Owe dead mail again: all that certainly never left, or the IDs, which may then arrive twice."""
     answer = parts.database.call("pmc_retry_mail", p_ids=list(ids) or None)
     screen.show(answer, f"Owed again: {answer['retried']}. A consumer sends within half a minute.")
+
+
+@mail.command()
+@click.argument("ids", nargs=-1, type=int, metavar="[ID]...")
+@command
+def ack(parts: Wiring, screen: Screen, ids: tuple[int, ...]) -> None:
+    """You have seen the dead mail (all of it, or the IDs): health counts it no more. It stays dead."""
+    answer = parts.database.call("pmc_ack_mail", p_ids=list(ids) or None)
+    screen.show(answer, f"Seen: {answer['acked']}.")
+
+
+@mail.command()
+@click.argument("ids", nargs=-1, type=int, metavar="ID...", required=True)
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@command
+def drop(parts: Wiring, screen: Screen, ids: tuple[int, ...], yes: bool) -> None:
+    """Owe the IDs no more: mail that waits or was given up. What is on its way stays."""
+    screen.confirm(f"{len(ids)} emails will never be sent. Drop them?", yes)
+    answer = parts.database.call("pmc_drop_mail", p_ids=list(ids))
+    screen.show(answer, f"Dropped: {answer['dropped']}.")
+    if answer["dropped"] < len(set(ids)):
+        sys.exit(1)
 
 
 @mail.command()

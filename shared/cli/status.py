@@ -12,6 +12,7 @@ from shared.cli.console import STYLES, Screen, command, local_time, table
 from shared.health.check import HEALTHY
 from shared.health.checks_work import WorkersCheck
 from shared.health.health import health_of
+from shared.sections.text import visible
 from shared.wiring import Wiring
 
 
@@ -21,7 +22,7 @@ def status(parts: Wiring, screen: Screen) -> None:
     """How it goes; exit code 1 unless all is healthy."""
     report = health_of(parts).full()
     headline = Text.assemble("PickMyClass is ", (report.status, STYLES[report.status]))
-    found = [(Text(f"! {one.what}", style="bold"), Text(f"  {one.remedy}")) for one in report.troubles()]
+    found = [(Text(visible(f"! {one.what}"), style="bold"), f"  {one.remedy}") for one in report.troubles()]
     words = [line for pair in found for line in pair]
     zone = ZoneInfo(parts.settings.cron_timezone)
     rows = [(check.title, check.status, check.described(zone)) for check in report.checks]

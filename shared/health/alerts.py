@@ -2,8 +2,9 @@
 
 What is wrong is read off the same checks as the health page. Who was told of what is kept in Postgres,
 so that several servers do not tell several times and a restart does not forget: a trouble is claimed there, the mail
-is sent under the claim's own idempotency key, and only then is it noted as told. Without `ALERT_EMAIL` or a Resend
-key the words go to the log alone. What stops this very machinery, the dead-man service notices (`heartbeat`).
+is sent under the claim's own idempotency key, and only then is it noted as told. A database that keeps no claims is
+told of without one (`Unclaimed`). Without `ALERT_EMAIL` or a Resend key the words go to the log alone. What stops this
+very machinery, the dead-man service notices (`heartbeat`).
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import Any
 
 from shared.database import DatabaseCalls, DatabaseError
@@ -22,26 +24,61 @@ from shared.parts import Parts
 log = logging.getLogger(__name__)
 
 AGAIN_SECONDS = 3600.0
+WITHOUT_CLAIM = ("database", "database takes no writes", "database key")
 
 
 Send = Callable[[str, str, str], bool]
 """Sends (key, subject, text); whether it was accepted."""
 
 
-def raise_alerts(parts: Parts) -> int:
+def raise_alerts(parts: Parts, unclaimed: Unclaimed) -> int:
     """Look at how it goes and tell the operator what is new; how many were told. Never raises for an outage.
 
     For a consumer's control thread, every minute. Costs two calls of Postgres and no Redis command.
     """
-    report = health_of(parts).summary()
-    if report.figures is None:
-        log.warning("alerts: the database does not answer")
-        return 0
+    found, send = health_of(parts).summary().troubles(), _sender(parts)
+    told = unclaimed.tell([one for one in found if one.cause in WITHOUT_CLAIM], send, parts.clock())
+    claimed = [one for one in found if one.cause not in WITHOUT_CLAIM]
     try:
-        return tell(parts.database, parts.incarnation, report.troubles(), _sender(parts))
+        return told + tell(parts.database, parts.incarnation, claimed, send)
     except DatabaseError as error:
         log.warning("alerts: %s", error)
-        return 0
+        return told
+
+
+class Unclaimed:
+    """Tells of a database in which nobody can claim to tell of it; one per process.
+
+    Several servers tell it at the same time: key and text are the same for all of them within an hour, so that Resend
+    sends one mail.
+    """
+
+    def __init__(self) -> None:
+        self._since: dict[str, datetime] = {}
+        self._told: dict[str, tuple[datetime, str]] = {}
+
+    def tell(self, found: list[Trouble], send: Send, now: datetime, again: float = AGAIN_SECONDS) -> int:
+        """Tell what of `found` has lasted, and what is over; how many were told."""
+        causes = {one.cause: one for one in found}
+        self._since = {cause: self._since.get(cause, now) for cause in causes}
+        told = 0
+        for cause, one in causes.items():
+            last, _ = self._told.get(cause, (None, ""))
+            lasts = (now - self._since[cause]).total_seconds() >= one.alert_after
+            if lasts and (last is None or (now - last).total_seconds() >= again):
+                words = one.for_anyone or one.what
+                if self._send(cause, "wrong", words, one.remedy, now, send):
+                    self._told[cause], told = (now, words), told + 1
+        for cause in [cause for cause in self._told if cause not in causes]:
+            if self._send(cause, "over", self._told[cause][1], "", now, send):
+                del self._told[cause]
+                told += 1
+        return told
+
+    def _send(self, cause: str, kind: str, words: str, remedy: str, now: datetime, send: Send) -> bool:
+        hour = f"{now:%Y-%m-%dT%H}:00Z"
+        log.error("alert", extra={"cause": cause, "kind": kind, "words": words})
+        return send(f"alert {kind} {cause} {hour}", *write({"kind": kind, "words": words, "since": hour}, remedy))
 
 
 def tell(database: DatabaseCalls, worker: str, found: list[Trouble], send: Send, again: float = AGAIN_SECONDS) -> int:

@@ -135,6 +135,6 @@ def _undelivered(seen: MailFigures) -> Iterator[Trouble]:
             DEGRADED,
             f"{seen.dead} emails were given up",
             "`./run.sh ops mail pending --status dead` tells why; `ops mail retry` owes those again that certainly "
-            "never left.",
+            "never left, `ops mail ack` says that you have seen them.",
             for_anyone="Mail was given up",
         )

@@ -14,7 +14,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from shared.health.check import DEGRADED, HEALTHY, UNHEALTHY, UNKNOWN, Check, Trouble, only, since_epoch
-from shared.health.faults import NO_ANSWER, NO_WRITES, Fault
+from shared.health.faults import KEY_REFUSED, NO_ANSWER, NO_WRITES, Fault
 from shared.health.words import clock_time
 from shared.lock import LockStatus
 from shared.source.breaker import BreakerStatus
@@ -22,11 +22,18 @@ from shared.source.breaker import BreakerStatus
 
 @dataclass(frozen=True, slots=True)
 class DatabaseCheck(Check):
-    """Whether Postgres answered the one question that all figures come from."""
+    """Whether Postgres answered the one question that all figures come from, and takes writes."""
 
     name, title = "database", "Database"
     latency_ms: int
     fault: Fault | None = None
+
+    @classmethod
+    def of(cls, latency_ms: int, fault: Fault | None, figures: Mapping[str, Any] | None) -> DatabaseCheck:
+        """From the database's answer, or from the fault in its place."""
+        if figures is not None and not figures["takes_writes"]:
+            fault = Fault(NO_WRITES, "it is read-only")
+        return cls(latency_ms, fault)
 
     def facts(self) -> dict[str, Any]:
         return self.fault.as_json() if self.fault else {"latency_ms": self.latency_ms}
@@ -35,13 +42,34 @@ class DatabaseCheck(Check):
         yield self.fault.words if self.fault else f"answers in {self.latency_ms} ms"
 
     def troubles(self) -> Iterator[Trouble]:
-        if self.fault:
+        if self.fault is None:
+            return
+        if self.fault.code == NO_WRITES:
+            yield Trouble(
+                "database takes no writes",
+                UNHEALTHY,
+                "The database answers and takes no writes: nothing that is checked can be kept",
+                "Supabase makes a project read-only when its disk is full: Database, Settings, disk size; make room or "
+                "enlarge it. Elsewhere: DATABASE_URL leads to a replica. Work goes on by itself when it is over.",
+            )
+        elif self.fault.code == KEY_REFUSED:
+            yield Trouble(
+                "database key",
+                UNHEALTHY,
+                f"Supabase refuses our key: {self.fault.words}",
+                "It does not pass by itself. Take the project's secret key (Project settings, API keys; the old "
+                "service-role keys are being switched off) into SUPABASE_SERVICE_ROLE_KEY and restart both services. "
+                "Status 402: the project is restricted for a bill or a quota.",
+                for_anyone="The database refuses us",
+            )
+        else:
             yield Trouble(
                 "database",
                 UNHEALTHY,
                 f"The database does not answer: {self.fault.words}",
                 "Look at the Supabase project's status, or at the Postgres service. Nothing is lost: work goes on by "
                 "itself when it is back.",
+                alert_after=120,
                 for_anyone="The database does not answer",
             )
 

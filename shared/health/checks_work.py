@@ -335,7 +335,7 @@ class FreshnessCheck(Check):
                 alert_after=_CATCHING_UP,
                 for_anyone="Sections have not been checked for longer than a slot",
             )
-        refused = sum(one["sections"] for one in seen.failures if "refused our token" in one["error"])
+        refused = sum(one["sections"] for one in seen.failures if one["code"] == "token")
         if refused:
             yield Trouble(
                 "scraper token",

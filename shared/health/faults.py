@@ -12,7 +12,8 @@ from shared.settings import SettingsError
 
 log = logging.getLogger(__name__)
 
-NOT_SET, TIMEOUT, NO_ANSWER, NO_WRITES, BROKEN = "not_set", "timeout", "no_answer", "no_writes", "broken"
+NOT_SET, TIMEOUT, NO_ANSWER, NO_WRITES, KEY_REFUSED = "not_set", "timeout", "no_answer", "no_writes", "key_refused"
+BROKEN = "broken"
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,7 +44,7 @@ READY_SECONDS = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Readiness:
-    """Whether database and Redis answer."""
+    """Whether database and Redis answer and take writes."""
 
     database: bool
     redis: bool
@@ -111,11 +111,12 @@ class Health:
         parts = self.parts
         answers = self._probes.ask(
             {
-                "ready": lambda: parts.database.call("pmc_latest_ticks", p_now=parts.clock()),
+                "ready": lambda: parts.database.call("pmc_ready"),
                 "redis": self._try_redis,
             }
         )
-        answer = Readiness(answers["ready"].fault is None, answers["redis"].fault is None)
+        database = answers["ready"].value
+        answer = Readiness(database is not None and database["takes_writes"], answers["redis"].fault is None)
         self._kept_ready = (self._timer(), answer) if answer.ready else None
         return answer
 
@@ -136,7 +137,7 @@ class Health:
         parts, settings, figures = self.parts, self.parts.settings, database.value
         schedule, zone, now = settings.cron_schedule, settings.cron_timezone, parts.clock()
         made: dict[type[Check], Callable[[], Check]] = {
-            DatabaseCheck: lambda: DatabaseCheck(database.latency_ms, database.fault),
+            DatabaseCheck: lambda: DatabaseCheck.of(database.latency_ms, database.fault, figures),
             **{kind: of_redis[kind] for kind in (RedisCheck, BreakerCheck, LockCheck)},
             ConfigurationCheck: lambda: ConfigurationCheck(tuple(settings.missing())),
             MailCheck: lambda: MailCheck.of(settings.resend_api_key is not None, figures),

@@ -40,6 +40,7 @@ class Report:
         """Everything that is wrong, the worst first; of one cause its worst.
 
         What Redis does not tell is no trouble of its own where Redis itself is one, or nobody lives who could ask it.
+        Nobody's beat can be kept in a database that takes no writes, so there nobody is missed.
         """
         redis = self.find(RedisCheck)
         is_said = redis is not None and redis.status in (UNHEALTHY, UNKNOWN)
@@ -47,6 +48,8 @@ class Report:
         for trouble in sorted((one for check in self.checks for one in check.troubles()), key=_severity):
             if not (is_said and (trouble.cause, trouble.status) == ("redis", DEGRADED)):
                 found.setdefault(trouble.cause, trouble)
+        if "database takes no writes" in found:
+            found = {cause: trouble for cause, trouble in found.items() if cause not in ("workers", "lost worker")}
         return list(found.values())
 
     def find(self, kind: type[Kind]) -> Kind | None:

@@ -23,6 +23,11 @@ _log = logging.getLogger(__name__)
 _SCRIPT = Script("source/breaker_rules", "queue/queue_rules", "source/breaker")
 
 State = Literal["CLOSED", "OPEN", "HALF_OPEN", "UNKNOWN"]
+_SAID = {
+    "CLOSED": "closed again",
+    "OPEN": "open; the source fails, calls are held back",
+    "HALF_OPEN": "half open; one call at a time tries whether the source is back",
+}
 
 _STATES: dict[str, State] = {"CLOSED": "CLOSED", "OPEN": "OPEN", "HALF_OPEN": "HALF_OPEN"}
 _SPACE = r"[ \t\n\v\f\r]*"  # what Lua calls %s
@@ -86,6 +91,7 @@ class Breaker:
         self.probe_key = f"{self.key}:probe"
         self.durations = durations
         self.last_seen = BreakerStatus()
+        self._told: State = "CLOSED"
         self.on_change: Callable[[BreakerStatus], None] = lambda _: None
         self._client = client
         self._keys = [self.key, self.probe_key, doorbell]
@@ -140,7 +146,11 @@ class Breaker:
 
     def saw(self, value: str, retry_after: float) -> None:
         """Take note of the stored value that came with another answer."""
-        self.last_seen = BreakerStatus.from_value(value, retry_after)
+        self.last_seen = seen = BreakerStatus.from_value(value, retry_after)
+        if seen.state not in (self._told, "UNKNOWN"):
+            self._told = seen.state
+            level = logging.INFO if seen.state == "CLOSED" else logging.WARNING
+            _log.log(level, "breaker: %s", _SAID[seen.state], extra={"failures": seen.failure_count})
 
     def _tell(self, verb: str, permit: Permit) -> None:
         """Record an outcome; one that cannot be recorded is only logged, for the check itself went its way."""

@@ -18,8 +18,9 @@ from functools import wraps
 from typing import TypeVar
 
 from flask import Request, Response
+from gunicorn.http.errors import ParseException
 from pydantic import BaseModel, ValidationError
-from werkzeug.exceptions import RequestEntityTooLarge
+from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 
 from shared.database import DatabaseError
 from shared.logs import bind
@@ -82,7 +83,7 @@ def _answer(function: Function, request: Request, allowed: list[str]) -> Respons
     except ReplyError as error:
         return reply(error.body, error.status, error.headers)
     except RequestEntityTooLarge:
-        request.__dict__["stream"] = io.BytesIO()  # the framework reads the body once more after us, and would fail
+        _forget_body(request)
         return reply({"success": False, "error": f"Body larger than {MAX_BODY_BYTES} bytes"}, 413)
     except SettingsError as error:
         log.error("settings are wrong", extra={"problems": [str(problem) for problem in error.problems]})
@@ -101,8 +102,19 @@ def _read_body(request: Request) -> None:
     Werkzeug cuts a body of unknown length at its limit without a word; one byte more shows that it was cut.
     """
     request.max_content_length = MAX_BODY_BYTES + 1
-    if len(request.get_data()) > MAX_BODY_BYTES:
+    try:
+        length = len(request.get_data())
+    except (ParseException, OSError, ClientDisconnected) as error:
+        _forget_body(request)
+        log.info("a body could not be read", extra={"error": type(error).__name__})
+        raise failure("The body is not well-formed", 400, {"Connection": "close"}) from None
+    if length > MAX_BODY_BYTES:
         raise RequestEntityTooLarge
+
+
+def _forget_body(request: Request) -> None:
+    """The framework reads the body once more after us, and would fail at the same place."""
+    request.__dict__["stream"] = io.BytesIO()
 
 
 def _request_id(request: Request) -> str:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from flask import Response
+
+from shared.sections.text import json_text
 
 Headers = Mapping[str, str]
 
@@ -21,8 +22,9 @@ class ReplyError(Exception):
 
 def reply(body: Mapping[str, Any], status: int = 200, headers: Headers | None = None) -> Response:
     """A JSON answer, kept out of caches: everything here is about this moment or about one person."""
-    data = json.dumps(body, ensure_ascii=False, separators=(",", ":"))
-    return Response(data, status, {"Cache-Control": "no-store", **(headers or {})}, mimetype="application/json")
+    return Response(
+        json_text(body), status, {"Cache-Control": "no-store", **(headers or {})}, mimetype="application/json"
+    )
 
 
 def failure(error: str, status: int, headers: Headers | None = None, **more: Any) -> ReplyError:

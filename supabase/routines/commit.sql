@@ -124,7 +124,8 @@ end $$;
 
 -- Ends the attempt of a slot: with an error, or without one. A later slot's outcome, or a success in the same slot,
 -- is not overwritten by a straggler.
-create or replace function pickmyclass.end_attempt(p_known pickmyclass.section_checks, p_slot timestamptz, p_error text)
+create or replace function pickmyclass.end_attempt(
+    p_known pickmyclass.section_checks, p_slot timestamptz, p_error text, p_code text default null)
 returns void
 language sql volatile as $$
     update pickmyclass.section_checks c set
@@ -132,7 +133,10 @@ language sql volatile as $$
         last_attempt_at = clock_timestamp(),
         last_error = case when p_error is null then null
                           when c.attempt_slot > p_slot or c.committed_slot >= p_slot then c.last_error
-                          else left(p_error, 500) end
+                          else left(p_error, 500) end,
+        last_error_code = case when p_error is null then null
+                               when c.attempt_slot > p_slot or c.committed_slot >= p_slot then c.last_error_code
+                               else p_code end
     where c.term = p_known.term and c.class_nbr = p_known.class_nbr
 $$;
 
@@ -210,6 +214,7 @@ begin
         observed_at = v_observed_at, checked_at = greatest(c.checked_at, v_now),
         version = c.version + (pickmyclass.facts_of(v_known) is distinct from v_facts)::int,
         attempt_slot = greatest(c.attempt_slot, v_slot), last_attempt_at = clock_timestamp(), last_error = null,
+        last_error_code = null,
         committed_slot = greatest(c.committed_slot, v_slot),
         was_full = case when c.committed_slot >= v_slot then c.was_full
                         else coalesce((p_check ->> 'was_full')::boolean, false) end,
@@ -228,13 +233,14 @@ begin
         'events', to_jsonb(v_ids), 'emails_queued', v_queued, 'leased', v_leased);
 end $$;
 
--- pmc_end_attempt: the check of a slot was given up (no retry will follow), with the reason.
+-- pmc_end_attempt: the check of a slot was given up (no retry will follow), with the reason in words and as a code.
 create or replace function public.pmc_end_attempt(
-    p_term text, p_class_nbr text, p_slot timestamptz, p_error text default null, p_now timestamptz default null)
+    p_term text, p_class_nbr text, p_slot timestamptz, p_error text default null, p_now timestamptz default null,
+    p_code text default null)
 returns jsonb
 language plpgsql security definer set search_path = '' as $$
 begin
-    perform pickmyclass.end_attempt(pickmyclass.lock_section(p_term, p_class_nbr), p_slot, p_error);
+    perform pickmyclass.end_attempt(pickmyclass.lock_section(p_term, p_class_nbr), p_slot, p_error, p_code);
     return jsonb_build_object('ended', true);
 end $$;
 

@@ -2,7 +2,8 @@
 
 set check_function_bodies = off;  -- they name functions of other files
 
--- Outbox: what waits, since when, and what was given up. A frozen batch that Resend has not answered waits, too.
+-- Outbox: what waits, since when, and what was given up. A frozen batch that Resend has not answered waits, too. Given up
+-- is what nobody has seen to in the last three days; older mail is history.
 create or replace function pickmyclass.mail_health() returns jsonb
 language sql stable as $$
     select jsonb_build_object(
@@ -12,7 +13,9 @@ language sql stable as $$
         'held', (select count(*) from pickmyclass.outbox o where o.status = 'pending' and o.held),
         'oldest_pending_seconds', (select extract(epoch from clock_timestamp() - min(o.created_at))
                                    from pickmyclass.outbox o where o.status in ('pending', 'sending')),
-        'dead', (select count(*) from pickmyclass.outbox o where o.status = 'dead'),
+        'dead', (select count(*) from pickmyclass.outbox o
+                 where o.status = 'dead' and o.acked_at is null
+                   and coalesce(o.settled_at, o.created_at) > clock_timestamp() - interval '3 days'),
         'hold', (select to_jsonb(h) - 'only_row' from pickmyclass.mail_hold h))
 $$;
 
@@ -50,7 +53,8 @@ $$;
 
 -- Freshness of our sections. One is overdue when a full slot has passed since the start of its own and no attempt
 -- has ended since that start; one that is watched only since then is not. Its age counts from its last committed
--- check, or from when it was first watched.
+-- check, or from when it was first watched. Struck are those that the source once knew: a number that somebody made up
+-- says nothing about the source.
 create or replace function pickmyclass.freshness(p_at timestamptz) returns jsonb
 language sql stable as $$
     select jsonb_build_object(
@@ -60,7 +64,7 @@ language sql stable as $$
         'oldest_check_seconds', extract(epoch from p_at - min(
             coalesce(c.checked_at, nullif(s.watched_since, '-infinity')))),
         'last_completed_check_at', max(c.checked_at),
-        'struck_sections', count(*) filter (where c.not_found_strikes > 0),
+        'struck_sections', count(*) filter (where c.not_found_strikes > 0 and c.observed_at is not null),
         'failed_sections', count(*) filter (where c.last_error is not null))
     from (select o.*, pickmyclass.slot_of(o.class_nbr, p_at - interval '30 minutes') as due_since
           from pickmyclass.our_sections(p_at) o) s
@@ -70,13 +74,26 @@ $$;
 -- Why the last attempts of our sections were given up, the most frequent reasons first.
 create or replace function pickmyclass.failures(p_at timestamptz) returns jsonb
 language sql stable as $$
-    select coalesce(jsonb_agg(jsonb_build_object('error', f.last_error, 'sections', f.sections)
+    select coalesce(jsonb_agg(jsonb_build_object('code', f.code, 'error', f.last_error, 'sections', f.sections)
                               order by f.sections desc, f.last_error), '[]')
-    from (select c.last_error, count(*) as sections
+    from (select c.last_error, min(c.last_error_code) as code, count(*) as sections
           from pickmyclass.our_sections(p_at) s
           join pickmyclass.section_checks c on c.term = s.term and c.class_nbr = s.class_nbr
           where c.last_error is not null
           group by c.last_error order by count(*) desc, c.last_error limit 5) f
+$$;
+
+-- Whether this server takes writes. A full disk at Supabase makes new transactions read-only by default; functions like
+-- these are run read-only by PostgREST anyway, so it is the default that tells.
+create or replace function pickmyclass.takes_writes() returns boolean
+language sql stable as $$
+    select current_setting('default_transaction_read_only') = 'off' and not pg_is_in_recovery()
+$$;
+
+-- pmc_ready: whether work can be done here.
+create or replace function public.pmc_ready() returns jsonb
+language sql stable security definer set search_path = '' as $$
+    select jsonb_build_object('takes_writes', pickmyclass.takes_writes())
 $$;
 
 -- pmc_read_health: everything that the health check and the metrics ask of Postgres, in one round trip.
@@ -89,6 +106,7 @@ begin
     select * into v_last from pickmyclass.ticks t where t.source <> 'rescue' order by t.started_at desc limit 1;
     return jsonb_build_object(
         'server_time', clock_timestamp(),
+        'takes_writes', pickmyclass.takes_writes(),
         'email', pickmyclass.mail_health(),
         'email_delay', pickmyclass.mail_delay(),
         'last_tick', pickmyclass.tick_health(v_last),

@@ -147,12 +147,39 @@ declare v_count int;
 begin
     update pickmyclass.outbox
        set status = 'pending', settled_at = null, sent_at = null, message_id = null, batch_id = null,
-           batch_index = null, last_error = null, leased_by = null, leased_until = null
+           batch_index = null, last_error = null, leased_by = null, leased_until = null, acked_at = null
      where status = 'dead'
        and case when p_ids is null then message_id is null and last_error is distinct from 'unknown whether sent'
                 else id in (select value::bigint from jsonb_array_elements_text(p_ids)) end;
     get diagnostics v_count = row_count;
     return jsonb_build_object('retried', v_count);
+end $$;
+
+-- pmc_ack_mail: an operator has seen dead mail (null: all of it); health counts it no more.
+create or replace function public.pmc_ack_mail(p_ids jsonb default null) returns jsonb
+language plpgsql security definer set search_path = '' as $$
+declare v_count int;
+begin
+    update pickmyclass.outbox o set acked_at = clock_timestamp()
+     where o.status = 'dead' and o.acked_at is null
+       and (p_ids is null or o.id in (select value::bigint from jsonb_array_elements_text(p_ids)));
+    get diagnostics v_count = row_count;
+    return jsonb_build_object('acked', v_count);
+end $$;
+
+-- pmc_drop_mail: mail that waits or was given up is no longer owed, by an operator's decision. What is frozen is on its
+-- way and stays.
+create or replace function public.pmc_drop_mail(p_ids jsonb) returns jsonb
+language plpgsql security definer set search_path = '' as $$
+declare v_count int;
+begin
+    update pickmyclass.outbox o
+       set status = 'dropped', last_error = 'dropped by an operator', settled_at = clock_timestamp(), held = false,
+           leased_by = null, leased_until = null
+     where o.status in ('pending', 'dead')
+       and o.id in (select value::bigint from jsonb_array_elements_text(p_ids));
+    get diagnostics v_count = row_count;
+    return jsonb_build_object('dropped', v_count);
 end $$;
 
 -- The outbox for an operator's eyes: newest first, addresses masked.

@@ -3,13 +3,17 @@
 set check_function_bodies = off;  -- they name functions of other files
 
 -- Whether so many of the watched sections are missing at the source that the source must be broken, not they:
--- at least five and more than 20 %.
+-- at least five and more than 20 % of those that it once knew. What it never knew somebody may have made up; that counts
+-- only while it has known nothing at all.
 create or replace function pickmyclass.source_looks_broken(p_at timestamptz) returns boolean
 language sql stable as $$
-    select count(*) filter (where c.not_found_strikes > 0) >= 5
-       and count(*) filter (where c.not_found_strikes > 0) * 5 > count(*)
-    from pickmyclass.our_sections(p_at) s
-    left join pickmyclass.section_checks c on c.term = s.term and c.class_nbr = s.class_nbr
+    select case when n.known > 0 then n.lost >= 5 and n.lost * 5 > n.known
+                else n.missing >= 5 and n.missing * 5 > n.watched end
+    from (select count(*) as watched, count(*) filter (where c.observed_at is not null) as known,
+                 count(*) filter (where c.observed_at is not null and c.not_found_strikes > 0) as lost,
+                 count(*) filter (where c.not_found_strikes > 0) as missing
+          from pickmyclass.our_sections(p_at) s
+          left join pickmyclass.section_checks c on c.term = s.term and c.class_nbr = s.class_nbr) n
 $$;
 
 -- Removes the watches of a section after writing down the last mail that it owes. The watches are locked first:

@@ -22,8 +22,10 @@ from shared.health.probes import Probes
 from shared.queue.jobs import Job
 from shared.sections.section import Section
 from tests.support.ops import SECRET, Bundle
-from tests.support.world import SECTION
+from tests.support.world import SECTION, facts, see
 from workshop.parts.postgres import EmbeddedPostgres
+from workshop.parts.web import Answer, Server
+from workshop.parts.web import Request as GatewayRequest
 
 NAMES = [
     *("database", "redis", "circuit_breaker", "cron_lock", "configuration"),
@@ -118,6 +120,34 @@ def test_a_stopped_postgres_is_named_within_three_seconds(bundle: Bundle) -> Non
     assert body["checks"]["freshness"] == {"status": "unknown"}
     assert body["checks"]["workers"] == []
     parts.close()
+
+
+def test_a_database_that_takes_no_writes_is_named_at_once_and_nobody_is_missed(well: Bundle) -> None:
+    well.beat(age=500)  # nobody's beat can be kept there
+    writable = well.environment["DATABASE_URL"]
+    parts = well.with_settings(DATABASE_URL=read_only(writable))
+    answer = well.ask()
+    check = answer.get_json()["checks"]["database"]
+    assert (answer.status_code, check["status"], check["code"]) == (500, "unhealthy", "no_writes")
+    assert [one.cause for one in health_of(parts).full().troubles()] == ["database takes no writes"]
+    ready = well.ask("probe=ready", secret=None)
+    assert (ready.status_code, ready.get_json()["database"]) == (503, False)
+    parts.close()
+
+
+def test_a_refused_key_is_its_own_trouble_with_its_own_remedy(well: Bundle) -> None:
+    def gateway(_request: GatewayRequest) -> Answer:
+        return Answer(401, b'{"message": "Legacy API keys are disabled"}')
+
+    with Server(gateway) as server:
+        parts = well.with_settings(
+            SUPABASE_URL=server.url, SUPABASE_SERVICE_ROLE_KEY="k" * 40, DATABASE_TRANSPORT="supabase"
+        )
+        (found,) = [one for one in health_of(parts).full().troubles() if one.cause.startswith("database")]
+        parts.close()
+    assert (found.cause, found.status) == ("database key", "unhealthy")
+    assert "SUPABASE_SERVICE_ROLE_KEY" in found.remedy
+    assert "goes on by itself" not in found.remedy
 
 
 def test_a_hanging_postgres_neither_holds_up_the_answer_nor_piles_up_threads(well: Bundle) -> None:
@@ -260,6 +290,23 @@ def test_dead_mail_degrades(well: Bundle) -> None:
     assert (body["checks"]["email"]["dead"], body["status"]) == (1, "degraded")
 
 
+@pytest.mark.parametrize(("days", "status"), [(2.9, "degraded"), (3.1, "healthy")])
+def test_dead_mail_of_days_ago_is_history(well: Bundle, days: float, status: str) -> None:
+    well.owe(age_minutes=0)
+    well.world.postgres.execute(
+        "update pickmyclass.outbox set status = 'dead', settled_at = clock_timestamp() - %s * interval '1 day'", [days]
+    )
+    assert well.health()["status"] == status
+
+
+def test_dead_mail_that_an_operator_has_seen_degrades_no_more(well: Bundle) -> None:
+    well.owe(age_minutes=0)
+    well.world.postgres.execute("update pickmyclass.outbox set status = 'dead'")
+    assert well.parts.database.call("pmc_ack_mail") == {"acked": 1}
+    assert well.health()["status"] == "healthy"
+    assert well.parts.database.call("pmc_ack_mail") == {"acked": 0}
+
+
 # ---- queue
 
 
@@ -371,13 +418,51 @@ def test_a_section_overdue_for_a_full_slot_degrades(well: Bundle) -> None:
 
 def test_a_source_that_knows_too_few_sections_degrades(well: Bundle) -> None:
     for number in range(10000, 10006):
-        well.world.add_watch(Section("2267", str(number)))
-        well.parts.database.call(
-            "pmc_strike_section", p_term="2267", p_class_nbr=str(number), p_slot=well.clock(),
-            p_observed_at=well.clock(), p_now=well.clock(),
-        )  # fmt: skip
+        section = Section("2267", str(number))
+        well.world.add_watch(section)
+        see(well.parts.database, facts(), well.clock() - timedelta(hours=1), section=section)
+        strike(well, str(number))
     check = well.health()["checks"]["freshness"]
-    assert (check["status"], check["source_looks_broken"]) == ("degraded", True)
+    assert (check["status"], check["source_looks_broken"], check["struck_sections"]) == ("degraded", True, 6)
+
+
+def test_a_source_that_has_known_nothing_yet_is_judged_by_all(bundle: Bundle) -> None:
+    for number in range(10000, 10005):
+        bundle.world.add_watch(Section("2267", str(number)))
+        strike(bundle, str(number))
+    assert bundle.health()["checks"]["freshness"]["source_looks_broken"] is True
+
+
+def test_numbers_that_somebody_made_up_say_nothing_about_the_source(well: Bundle) -> None:
+    for number in range(90000, 90010):
+        well.world.add_watch(Section("2267", str(number)))
+        strike(well, str(number))
+    body = well.health()
+    assert (body["status"], body["checks"]["freshness"]["struck_sections"]) == ("healthy", 0)
+    assert body["checks"]["freshness"]["source_looks_broken"] is False
+
+
+def test_a_refused_scraper_token_is_told_by_its_code(well: Bundle) -> None:
+    well.parts.database.call(
+        "pmc_end_attempt", p_term=SECTION.term, p_class_nbr=SECTION.class_nbr,
+        p_slot=well.clock() + timedelta(hours=1), p_error="any words", p_code="token",
+    )  # fmt: skip
+    report = health_of(well.parts).full()
+    assert "scraper token" in [one.cause for one in report.troubles()]
+    see(well.parts.database, facts(), well.clock() + timedelta(hours=2))
+    assert health_of(well.parts).full().troubles() == []
+
+
+def strike(well: Bundle, class_nbr: str) -> None:
+    well.parts.database.call(
+        "pmc_strike_section", p_term="2267", p_class_nbr=class_nbr, p_slot=well.clock(),
+        p_observed_at=well.clock(), p_now=well.clock(),
+    )  # fmt: skip
+
+
+def read_only(url: str) -> str:
+    """The same database, as a server with a full disk shows it."""
+    return url + ("&" if "?" in url else "?") + "options=-c%20default_transaction_read_only%3Don"
 
 
 # ---- the whole only escalates

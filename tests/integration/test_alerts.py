@@ -4,23 +4,30 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from shared.database import Database
-from shared.health.alerts import raise_alerts, tell
+from shared.health.alerts import Unclaimed, raise_alerts, tell
 from shared.health.beats import beat_figures
 from shared.health.check import Trouble
 from shared.health.health import health_of
 from shared.queue import Snapshot
 from shared.source.permit import Permit
 from tests.support.stage import EVEN, Stage
-from tests.support.world import World
+from tests.support.world import NOON, World
 
 DEAD = Trouble("dead letters", "degraded", "2 sections could not be checked", "Look at `ops dead list`.")
 SLOW = Trouble("breaker", "degraded", "The scraper fails", "Look at it.", alert_after=600)
+
+
+UNCLAIMED = Unclaimed()
+"""For looks at which nothing is told without a claim."""
+READ_ONLY = Trouble("database takes no writes", "unhealthy", "It takes no writes", "Make room.")
+AWAY = Trouble("database", "unhealthy", "The database does not answer: 7", "Look.", 120, "The database does not answer")
 
 
 class Post:
@@ -170,6 +177,46 @@ def test_a_trouble_that_ends_while_it_is_being_told_is_told_to_be_over(database:
     assert post.subjects() == ["2 sections could not be checked", "Over: 2 sections could not be checked"]
 
 
+# ---- without a claim: the database cannot keep one
+
+
+def test_a_database_that_takes_no_writes_is_told_at_once_once_an_hour_and_when_it_is_over() -> None:
+    post, unclaimed, at = Post(), Unclaimed(), NOON
+    for minute in (0, 1, 30, 59, 60, 61):
+        unclaimed.tell([READ_ONLY], post, at + timedelta(minutes=minute))
+    assert post.subjects() == ["It takes no writes"] * 2
+    for minute in (62, 63):
+        unclaimed.tell([], post, at + timedelta(minutes=minute))
+    assert post.subjects()[2:] == ["Over: It takes no writes"]
+
+
+def test_a_database_that_is_away_for_a_moment_is_nobodys_mail() -> None:
+    post, unclaimed = Post(), Unclaimed()
+    unclaimed.tell([AWAY], post, NOON)
+    unclaimed.tell([AWAY], post, NOON + timedelta(seconds=60))
+    unclaimed.tell([], post, NOON + timedelta(seconds=119))
+    unclaimed.tell([AWAY], post, NOON + timedelta(seconds=180))
+    assert post.sent == []
+    assert unclaimed.tell([AWAY], post, NOON + timedelta(seconds=300)) == 1
+
+
+def test_several_servers_without_a_claim_send_the_same_bytes_under_the_same_key() -> None:
+    post = Post()
+    for seconds in (3, 40):
+        other = replace(AWAY, what=f"The database does not answer: {seconds}", alert_after=0)
+        Unclaimed().tell([other], post, NOON + timedelta(seconds=seconds))
+    assert post.keys[0] == post.keys[1]
+    assert post.sent[0] == post.sent[1]
+
+
+def test_what_could_not_be_sent_without_a_claim_is_sent_at_the_next_look() -> None:
+    post, unclaimed = Post(), Unclaimed()
+    post.works = False
+    assert unclaimed.tell([READ_ONLY], post, NOON) == 0
+    post.works = True
+    assert unclaimed.tell([READ_ONLY], post, NOON + timedelta(minutes=1)) == 1
+
+
 # ---- the whole way, through Resend's API
 
 
@@ -189,7 +236,7 @@ def live(stage: Stage) -> Iterator[Stage]:
 def look(stage: Stage) -> int:
     """One look, with nothing kept of the last one."""
     health_of(stage.parts)._kept = None
-    return raise_alerts(stage.parts)
+    return raise_alerts(stage.parts, UNCLAIMED)
 
 
 def test_nobody_is_told_when_all_is_well(live: Stage) -> None:
@@ -258,6 +305,20 @@ def test_without_an_address_it_is_logged(live: Stage, caplog: pytest.LogCaptureF
 def test_without_a_database_nothing_is_raised(live: Stage) -> None:
     live.rewire(DATABASE_URL="postgresql://127.0.0.1:9/nowhere?connect_timeout=1")
     assert look(live) == 0
+
+
+def test_a_database_that_takes_no_writes_reaches_the_operator(live: Stage) -> None:
+    url = live.environment["DATABASE_URL"]
+    live.rewire(
+        ALERT_EMAIL="operator@example.edu",
+        DATABASE_URL=url + ("&" if "?" in url else "?") + "options=-c%20default_transaction_read_only%3Don",
+    )
+    unclaimed = Unclaimed()
+    for _ in range(3):
+        health_of(live.parts)._kept = None
+        raise_alerts(live.parts, unclaimed)
+    (mail,) = live.inbox.app.mailbox.mails()
+    assert mail.body["subject"].startswith("[PickMyClass] The database answers and takes no writes")
 
 
 def test_a_resend_that_refuses_is_tried_again_at_the_next_look(live: Stage) -> None:

@@ -19,6 +19,7 @@ from shared.migrations import migrate
 from tests.support.world import NOON, SECTION, World, facts, minutes, read, see
 from workshop.parts.postgres import EmbeddedPostgres
 from workshop.parts.postgrest import EmbeddedPostgrest
+from workshop.parts.web import Answer, Request, Server
 
 ECHO = """
 create function public.pmc_echo(p_text text default null, p_number int default null, p_ratio float default null,
@@ -262,3 +263,34 @@ def test_a_restart_between_two_calls_goes_unnoticed() -> None:
         see(gateway, facts(4), NOON)
         server.restart()
         assert read(gateway, now=NOON + timedelta(hours=1)).facts == facts(4)
+
+
+# ---- Supabase's gateway, and what else stands between
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "kind"),
+    [
+        (401, '{"message": "Invalid API key", "hint": "Double check your API key."}', "key_refused"),
+        (401, '{"message": "Legacy API keys are disabled"}', "key_refused"),
+        (401, '{"code": "PGRST301", "message": "JWSError", "details": null, "hint": null}', "key_refused"),
+        (402, '{"message": "exceed_egress_quota"}', "key_refused"),
+        (403, '{"message": "Forbidden"}', "key_refused"),
+        (401, '{"code": "42501", "message": "permission denied", "details": null, "hint": null}', "refused"),
+        (405, '{"code": "25006", "message": "cannot execute UPDATE", "details": null, "hint": null}', "no_writes"),
+        (403, "<html>a proxy that knows nobody</html>", "no_answer"),
+        (404, "the platform is deploying", "no_answer"),
+        (503, '{"code": "PGRST001", "message": "no connection", "details": null, "hint": null}', "no_answer"),
+    ],
+)
+def test_a_refusal_counts_as_the_services_word_only_when_it_is_its_own(status: int, body: str, kind: str) -> None:
+    def says(_request: Request) -> Answer:
+        return Answer(status, body.encode(), "application/json" if body.startswith("{") else "text/html")
+
+    with Server(says) as server:
+        gateway = connect_supabase(server.url, "sb_secret_" + "x" * 20)
+        with pytest.raises(DatabaseError) as caught:
+            gateway.call("pmc_echo")
+        gateway.close()
+    assert caught.value.kind == kind
+    assert "127.0.0.1" not in str(caught.value)

@@ -402,6 +402,19 @@ def test_people_still_write_their_consent_and_the_service_everything(moved_url: 
         service.execute(f"update user_profiles set email_bounced = false, is_admin = true where user_id = '{BOB}'")
 
 
+def test_a_closed_account_begins_no_watch_with_the_sites_own_key(moved_url: str) -> None:
+    with person(moved_url, "service_role") as service:
+        service.execute(f"update user_profiles set is_disabled = true where user_id = '{LEO}'")
+    before = rows(moved_url, "select count(*) from class_watches where user_id = %s", LEO)
+    with person(moved_url, "authenticated", LEO) as session, pytest.raises(psycopg.errors.InsufficientPrivilege):
+        watch(session, LEO, "30001")
+    assert rows(moved_url, "select count(*) from class_watches where user_id = %s", LEO) == before
+    with person(moved_url, "service_role") as service:
+        service.execute(f"update user_profiles set is_disabled = false where user_id = '{LEO}'")
+    with person(moved_url, "authenticated", LEO) as session:
+        watch(session, LEO, "30001")
+
+
 def test_nobody_holds_more_watches_than_the_limit_whichever_way_they_come(moved_url: str) -> None:  # O39
     for role, user in (("authenticated", LEO), ("service_role", BOB)):
         with person(moved_url, role, user) as session:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import socket
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -97,6 +98,45 @@ def test_a_body_that_is_too_large_is_refused_however_it_is_sent(host: tuple[str,
     url = host[0] + "/api/queue/process-section"
     assert get(url, "POST", headers=BEARER, data=b"x" * 70_000).status_code == 413
     assert get(url, "POST", headers=BEARER, data=iter([b"x" * 35_000] * 2)).status_code == 413
+
+
+@pytest.mark.parametrize("body", ["zz\r\nabc\r\n0\r\n\r\n", "5\r\nabc\r\n0\r\n\r\n", "3\r\nabcd\r\n0\r\n\r\n"])
+def test_a_malformed_chunk_of_anyone_is_refused_as_json(host: tuple[str, Child], body: str) -> None:
+    port = int(host[0].rpartition(":")[2])
+    lines = ["POST /api/queue/process-section HTTP/1.1", "Host: here", "Transfer-Encoding: chunked", "", body]
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+        connection.sendall("\r\n".join(lines).encode())
+        connection.shutdown(socket.SHUT_WR)
+        head, _, answer = connection.makefile("rb").read().decode().partition("\r\n\r\n")
+    assert head.startswith("HTTP/1.1 400 ")
+    assert "X-Request-Id: " in head
+    assert json.loads(answer)["success"] is False
+
+
+def test_a_process_that_starts_says_so(stage: Stage) -> None:
+    port = free_port()
+    words = {**stage.environment, "PORT": str(port), "LOG_FORMAT": "json"}
+    environment = {**dict.fromkeys(names(), ""), "WORKERS": "4", **words, "PATH": "/usr/bin:/bin"}
+    child = start_child([sys.executable, "commands.py", "functions"], cwd=ROOT, env=environment, stderr=subprocess.PIPE)
+    assert child.stderr is not None
+    first = json.loads(child.stderr.readline())
+    stop_child(child)
+    child.stderr.close()
+    assert (first["message"], first["address"]) == ("functions are served", f"http://127.0.0.1:{port}")
+
+
+@pytest.mark.parametrize("command", ["functions", "function"])
+def test_a_taken_port_is_said_with_what_to_do(stage: Stage, command: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        environment = {**dict.fromkeys(names(), ""), "WORKERS": "4", **stage.environment, "PORT": port}
+        words = [sys.executable, "commands.py", command, *(["health", port] if command == "function" else [])]
+        ended = subprocess.run(
+            words, cwd=ROOT, env=environment | {"PATH": "/usr/bin:/bin"}, capture_output=True, text=True
+        )
+    assert ended.returncode == 1
+    assert ended.stderr.splitlines()[-1].startswith(f"Error: 127.0.0.1:{port} is taken; `ss -ltnp` says by whom.")
+    assert "Traceback" not in ended.stderr
 
 
 def test_what_is_no_request_is_refused_as_json_without_repeating_it(host: tuple[str, Child]) -> None:

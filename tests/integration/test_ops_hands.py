@@ -43,6 +43,29 @@ def test_dead_letters_are_listed_and_shown_with_their_reason(bundle: Bundle) -> 
     assert value("dead", "show", "2267:99999", code=1)["success"] is False
 
 
+@pytest.mark.parametrize("odd", [b"\xff\xfe", "\x9b31m".encode(), b"\x1b]0;x\x07", b"\xed\xa0\xbc"])
+def test_an_odd_letter_in_a_dead_letter_reaches_no_terminal_and_hides_nothing(bundle: Bundle, odd: bytes) -> None:
+    bundle.bury("2267:12431")
+    with bundle.redis.connect() as client:
+        book = "pickmyclass:queue:class-check:dlq"
+        letter = client.hget(book, "2267:12431").replace(b"scraper", b"scra" + json_safe(odd) + b"per")
+        client.hset(book, "2267:12431", letter)
+        client.hset(book, b"2267:" + odd, letter)
+    for words in (("dead", "list"), ("dead", "show", "2267:12431")):
+        result = run(*words)
+        assert (result.exit_code, result.exception) == (0, None)
+        assert "scra" in result.output
+        assert result.output.replace("\n", "").isprintable()
+        plain = run(*words, "--json").stdout
+        assert plain.replace("\n", "").isprintable()
+        json.loads(plain)
+
+
+def json_safe(odd: bytes) -> bytes:
+    """As it stands in a JSON text that somebody else wrote."""
+    return odd.replace(b"\x1b", b"\\u001b").replace(b"\x07", b"\\u0007")
+
+
 def test_dead_letters_are_queued_again(bundle: Bundle) -> None:
     bundle.bury("2267:12431", "2267:12432", "2267:12433")
     assert value("dead", "requeue", "2267:12431")["requeued"] == ["2267:12431"]
@@ -153,6 +176,32 @@ def test_what_the_guard_holds_is_released_only_when_that_is_certain(bundle: Bund
     bundle.world.postgres.execute("update pickmyclass.outbox set held = true")
     assert run("mail", "release").exit_code == 2
     assert value("mail", "release", "--yes")["released"] == 1
+
+
+def test_dead_mail_that_was_seen_is_no_trouble_and_stays_dead(well: Bundle) -> None:
+    well.owe()
+    well.world.postgres.execute("update pickmyclass.outbox set status = 'dead', last_error = 'no such address'")
+    assert value("status", code=1)["status"] == "degraded"
+    assert value("mail", "ack")["acked"] == 1
+    assert value("status")["status"] == "healthy"
+    assert len(value("mail", "pending", "--status", "dead")["mail"]) == 1
+
+
+def test_mail_is_dropped_by_its_id_only_when_that_is_certain(well: Bundle) -> None:
+    well.owe()
+    (row,) = value("mail", "pending")["mail"]
+    assert run("mail", "drop", str(row["id"])).exit_code == 2
+    assert value("mail", "drop", str(row["id"]), "--yes")["dropped"] == 1
+    (dropped,) = value("mail", "pending", "--status", "dropped")["mail"]
+    assert (dropped["id"], dropped["last_error"]) == (row["id"], "dropped by an operator")
+    assert value("mail", "drop", str(row["id"]), "--yes", code=1)["dropped"] == 0
+
+
+def test_mail_that_is_on_its_way_is_not_dropped(well: Bundle) -> None:
+    well.owe()
+    well.world.postgres.execute("update pickmyclass.outbox set status = 'sending'")
+    (row,) = value("mail", "pending", "--status", "sending")["mail"]
+    assert value("mail", "drop", str(row["id"]), "--yes", code=1)["dropped"] == 0
 
 
 def test_dead_mail_is_owed_again(bundle: Bundle) -> None:

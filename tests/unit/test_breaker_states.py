@@ -257,3 +257,26 @@ def test_a_closed_breaker_without_failures_costs_one_read_and_no_write(redis_url
         client.config_resetstat()
         breaker.record_success(permit_of(breaker))
         assert command_counts(client) == {"get": 1}
+
+
+def test_each_change_leaves_one_line_in_the_log(
+    breaker_with: Callable[[Durations], Breaker], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    breaker = breaker_with(replace(FOREVER, breaker_open=0.0))
+    open_it(breaker)
+    breaker.status()
+    for _ in range(3):
+        breaker.record_success(permit_of(breaker))
+    said = [record.message for record in caplog.records if record.message.startswith("breaker: ")]
+    assert [words.split()[1] for words in said] == ["open;", "half", "closed"]
+
+
+def test_a_breaker_that_cannot_be_read_for_a_moment_has_not_changed(
+    breaker_with: Callable[[Durations], Breaker], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    breaker = breaker_with(FOREVER)
+    breaker.saw("nonsense", 0.0)
+    breaker.saw("", 0.0)
+    assert [record.message for record in caplog.records if record.message.startswith("breaker: ")] == []

@@ -4,6 +4,7 @@ import io
 
 import pytest
 from flask import Request, Response
+from gunicorn.http.errors import ChunkMissingTerminator, InvalidChunkSize
 from pydantic import BaseModel
 from werkzeug.test import EnvironBuilder
 
@@ -137,3 +138,33 @@ def test_no_secret_configured_is_our_fault_not_the_callers() -> None:
     with pytest.raises(ReplyError) as caught:
         require_operator(request(headers={"Authorization": "Bearer "}), load({}, None))
     assert caught.value.status == 500
+
+
+def test_a_text_that_cannot_be_encoded_still_leaves_as_json_with_an_id() -> None:
+    @door("GET")
+    def odd(request: Request) -> Response:
+        return reply({"title": "half a letter: \ud83c, a control: \x9b"})
+
+    answer = odd(request())
+    assert answer.get_json() == {"title": "half a letter: \ud83c, a control: \x9b"}
+    assert answer.headers["X-Request-Id"]
+
+
+class _Cut(io.BytesIO):
+    """A body that is not what its sender announced."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self.error = error
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        raise self.error
+
+
+@pytest.mark.parametrize("error", [InvalidChunkSize(b"zz"), ChunkMissingTerminator(b""), ConnectionResetError()])
+def test_a_body_that_cannot_be_read_is_the_callers_mistake(error: Exception) -> None:
+    environ = EnvironBuilder(method="POST").get_environ() | {"wsgi.input": _Cut(error), "wsgi.input_terminated": True}
+    asked = Request(environ)
+    answer = echo(asked)
+    assert (answer.status_code, answer.get_json()["success"]) == (400, False)
+    assert asked.get_data() == b""  # the framework looks once more

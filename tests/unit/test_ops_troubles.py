@@ -60,6 +60,8 @@ WELL: tuple[Check, ...] = (
 )
 UNWELL: tuple[tuple[Check, str], ...] = (
     (DatabaseCheck(3, AWAY), "unhealthy"),
+    (DatabaseCheck(3, Fault("no_writes", "it is read-only")), "unhealthy"),
+    (DatabaseCheck(3, Fault("key_refused", "status 401")), "unhealthy"),
     (RedisCheck(False, None, AWAY), "unhealthy"),
     (RedisCheck(True, 1, Fault("no_writes", "it is full")), "unhealthy"),
     (BreakerCheck("OPEN"), "degraded"),
@@ -155,6 +157,11 @@ def test_a_breaker_that_nobody_can_read_is_not_blamed_when_redis_is_away() -> No
     assert [(one.cause, one.status) for one in found] == [("redis", "unhealthy")]
 
 
+def test_nobody_is_missed_where_no_beat_can_be_kept() -> None:
+    found = of(DatabaseCheck(3, Fault("no_writes", "it is read-only")), WorkersCheck((replace(BOX, alive=False),)))
+    assert [one.cause for one in found] == ["database takes no writes"]
+
+
 def test_a_lock_that_nobody_could_take_is_not_a_second_trouble_when_redis_takes_no_writes() -> None:
     found = of(RedisCheck(True, 1, Fault("no_writes", "it is full")), LockCheck(known=False))
     assert [one.cause for one in found] == ["redis takes no writes"]
@@ -240,7 +247,7 @@ def test_a_question_that_has_hung_for_long_is_asked_anew_a_few_times_at_most(mon
     [
         (SettingsError([Problem("REDIS_URL", "set it")]), "not_set", "not set: REDIS_URL"),
         (DatabaseUnavailable("pmc_x: no connection"), "no_answer", "pmc_x: no connection"),
-        (DatabaseError("pmc_x: read-only", "25006"), "read_only", "pmc_x: read-only"),
+        (DatabaseError("pmc_x: read-only", "25006"), "no_writes", "pmc_x: read-only"),
         (DatabaseError("pmc_x: failed", "22003"), "refused", "pmc_x: failed"),
         (OutOfMemoryError("command not allowed"), "no_writes", "Redis takes no writes (OutOfMemoryError)"),
         (ResponseError("MISCONF cannot persist"), "no_writes", "Redis takes no writes (ResponseError)"),

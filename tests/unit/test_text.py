@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import re
+from typing import Any
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from shared.sections.text import is_clean, one_line
+from shared.sections.text import is_clean, json_text, one_line, visible
 
 anything = st.text(st.characters(codec=None, exclude_categories=()))
 
@@ -52,3 +56,24 @@ def test_clean_means_that_the_database_can_hold_it(text: str) -> None:
     except UnicodeEncodeError:
         can = False
     assert is_clean(text) == can
+
+
+@given(anything)
+@example("a\nb\x1b[31m\x9b\udc80\u2028\u202e")
+def test_what_is_visible_is_printable_and_can_be_encoded(text: str) -> None:
+    said = visible(text)
+    assert said.isprintable()
+    said.encode()
+
+
+def test_letters_of_all_languages_are_visible_as_they_are() -> None:
+    assert visible("S\u00e3o \u0416 \U0001f389") == "S\u00e3o \u0416 \U0001f389"
+    assert visible("a\nb\x9b") == "a\\nb\\x9b"
+
+
+@given(st.recursive(st.none() | anything, lambda part: st.lists(part) | st.dictionaries(anything, part)))
+@example({"error": "\udc80\x9b"})
+def test_json_of_anything_can_be_encoded_and_read_back(value: Any) -> None:
+    text = json_text(value)
+    assert json.loads(text.encode()) == value
+    assert not re.search("[\x00-\x1f\x7f-\x9f]", text)

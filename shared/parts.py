@@ -12,7 +12,9 @@ from shared.mail.send import MailRoom
 from shared.queue import LeasedHuey
 from shared.redis import Redis
 from shared.settings import Settings
+from shared.source.asu import Asu
 from shared.source.breaker import Breaker
+from shared.source.turns import Pause
 
 
 class Parts(Protocol):
@@ -32,6 +34,12 @@ class Parts(Protocol):
     def huey(self) -> LeasedHuey: ...
     @property
     def breaker(self) -> Breaker: ...
+    @property
+    def breakers(self) -> dict[str, Breaker]: ...
+    @property
+    def pauses(self) -> dict[str, Pause]: ...
+    @property
+    def asu(self) -> Asu: ...
     @property
     def lock(self) -> Lock: ...
     @property

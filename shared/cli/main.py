@@ -8,6 +8,7 @@ from shared.cli.ask import doctor, why
 from shared.cli.mail import mail
 from shared.cli.ownership import ownership
 from shared.cli.queue import breaker, dead, lock
+from shared.cli.source import source
 from shared.cli.status import status
 from shared.cli.work import check, tick
 from shared.cli.workers import workers
@@ -18,5 +19,5 @@ def ops() -> None:
     """Look and act. Every command takes --json; exit code 0 says that it was done or that all is well."""
 
 
-for _command in (status, doctor, tick, check, why, dead, breaker, lock, workers, mail, ownership):
+for _command in (status, doctor, tick, check, why, dead, breaker, source, lock, workers, mail, ownership):
     ops.add_command(_command)

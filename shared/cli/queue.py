@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import asdict
 from datetime import UTC, datetime
+from typing import Any
 
 import click
 
@@ -14,6 +15,7 @@ from shared.health.words import span
 from shared.queue.dead_letters import DeadLetter
 from shared.sections.section import Section
 from shared.sections.slots import group_of, next_slot
+from shared.source.breaker import BreakerStatus
 from shared.wiring import Wiring
 
 
@@ -105,32 +107,56 @@ def _expiry(key: str, now: datetime) -> int | None:
 
 @click.group()
 def breaker() -> None:
-    """What stands between us and a failing scraper."""
+    """What stands between us and a failing source."""
 
 
 @breaker.command("status")
 @command
 def breaker_status(parts: Wiring, screen: Screen) -> None:
-    """Its state; exit code 1 unless it is closed."""
-    seen = parts.breaker.status()
+    """Each source's; exit code 1 unless all are closed."""
+    seen = {name: one.status() for name, one in parts.breakers.items()}
     rows = [
-        ("state", seen.state),
-        ("failures in a row", seen.failure_count),
-        ("successes since", seen.success_count),
-        ("last failure", epoch_time(seen.last_failure, parts)),
-        ("in this state since", epoch_time(seen.last_state_change, parts)),
+        (
+            name,
+            one.state,
+            one.failure_count,
+            one.success_count,
+            epoch_time(one.last_failure, parts),
+            epoch_time(one.last_state_change, parts),
+            span(left) if (left := parts.pauses[name].look()) else None,
+        )
+        for name, one in seen.items()
     ]
-    screen.show(BreakerCheck.of(seen).as_json(), table("", "", rows=rows))
-    if seen.state != "CLOSED":
+    columns = (
+        "source",
+        "state",
+        "failures",
+        "successes since",
+        "last failure",
+        "in this state since",
+        "left alone for",
+    )
+    screen.show(_breakers_json(seen), table(*columns, rows=rows))
+    if any(one.state != "CLOSED" for one in seen.values()):
         sys.exit(1)
 
 
 @breaker.command()
 @command
 def reset(parts: Wiring, screen: Screen) -> None:
-    """Close it now. Ten more failures in a row open it again."""
-    parts.breaker.reset()
-    screen.show(BreakerCheck.of(parts.breaker.status()).as_json(), "The breaker is closed; parked checks go on.")
+    """Close them now, and end their pauses. Ten more failures in a row open one again."""
+    for one in parts.breakers.values():
+        one.reset()
+    for pause in parts.pauses.values():
+        pause.end()
+    seen = {name: one.status() for name, one in parts.breakers.items()}
+    screen.show(_breakers_json(seen), "The breaker is closed; parked checks go on.")
+
+
+def _breakers_json(seen: dict[str, BreakerStatus]) -> dict[str, Any]:
+    """The first source's, as ever; all of them beside it."""
+    told = {name: BreakerCheck.of(one).as_json() for name, one in seen.items()}
+    return {**next(iter(told.values())), "sources": told}
 
 
 @click.group()

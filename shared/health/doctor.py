@@ -1,7 +1,7 @@
 """The doctor: every dependency tried for real, and for each that is not well, what to do about it.
 
 Examinations run side by side and none may take longer than ten seconds. They change nothing: the scraper is asked to
-scrape nothing, Resend to send nothing.
+scrape nothing, the catalog for a number that no section has, Resend to send nothing.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from redis.exceptions import AuthenticationError, ResponseError
 from shared.database import DatabaseError
 from shared.health.checks_work import WorkersCheck, living
 from shared.health.doctor_machine import clock, disk, timezone, units
-from shared.health.doctor_services import resend, scraper
+from shared.health.doctor_services import asu, resend, scraper
 from shared.health.findings import Finding, fine, note, problem
 from shared.health.probes import Probes
 from shared.migrations import MIGRATIONS, read_migrations
@@ -163,6 +163,7 @@ EXAMINATIONS: dict[str, Examination] = {
     "redis": redis,
     "database": database,
     "scraper": scraper,
+    "asu": asu,
     "resend": resend,
     "consumers": consumers,
     "machine": machine,

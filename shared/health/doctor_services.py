@@ -1,4 +1,4 @@
-"""The doctor asks the scraper and Resend: do they answer, and do they take our keys?"""
+"""The doctor asks the sources and Resend: do they answer, and do they take our keys?"""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ import requests
 from shared.deadline import Deadline, bounded_session
 from shared.health.findings import Finding, fine, note, problem
 from shared.parts import Parts
+from shared.sections.section import Section
+from shared.source.answers import Broken, Found, NotFound, Refused, Throttled
+from shared.source.turns import NoTurnError
 
 _TIMEOUT = (3.0, 6.0)
 
@@ -18,7 +21,7 @@ _TIMEOUT = (3.0, 6.0)
 def scraper(parts: Parts) -> Iterator[Finding]:
     """It takes our token. Asked for a section that cannot be one, it has nothing to scrape: 400 is the good answer."""
     url, token = parts.settings.scraper_url, parts.settings.scraper_secret_token
-    if url is None or token is None:
+    if url is None or token is None or "scraper" not in parts.settings.sources:
         return
     answer = _ask("POST", f"{url}/scrape", token, {"sectionNumber": "?", "term": "?"})
     if isinstance(answer, str):
@@ -34,6 +37,27 @@ def scraper(parts: Parts) -> Iterator[Finding]:
     else:
         remedy = "Look at the scraper's own log"
         yield problem("scraper", f"answers with {answer.status_code} to a request that is wrong", remedy)
+
+
+def asu(parts: Parts) -> Iterator[Finding]:
+    """It lets visitors in. Asked for a number that no section has, it says so: "not found" is the good answer."""
+    if "asu" not in parts.settings.sources or parts.settings.source_contact is None:
+        return
+    try:
+        answer = parts.asu.look_up(Section(f"{parts.clock():2%y1}", "00000"), _TIMEOUT[1])
+    except NoTurnError as error:
+        said = f"not asked: there is no leave for another {error.seconds:.0f} s"
+        yield note("asu", said, "`./run.sh ops breaker status` tells why")
+        return
+    match answer:
+        case NotFound() | Found():
+            yield fine("asu", "the catalog answers")
+        case Throttled(seconds):
+            yield problem(
+                "asu", f"asks us to wait {seconds:.0f} s, or shows a wall", "docs/sources.md: when it refuses us"
+            )
+        case Refused(reason) | Broken(reason):
+            yield problem("asu", reason, "docs/sources.md: when it refuses us; `./run.sh ops source try TERM NUMBER`")
 
 
 def resend(parts: Parts) -> Iterator[Finding]:

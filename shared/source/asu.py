@@ -92,11 +92,17 @@ class Asu:
 
     def look_up(self, section: Section, timeout: float) -> Answer:
         """What the catalog says of `section` within `timeout` seconds in all, asked by its number alone."""
+        return self.show(section, timeout)[1]
+
+    def show(self, section: Section, timeout: float) -> tuple[Any, Answer]:
+        """The section's row as it came (`None`: there is none), and what it is read as."""
         page = self._ask({"term": section.term, "classNbr": section.class_nbr}, time.monotonic() + timeout)
         if not isinstance(page, _Page):
-            return page
+            return None, page
         raw = _row_of(section, page)
-        return raw if isinstance(raw, NotFound | Broken) else _alone(read_row(raw, section.term))
+        if isinstance(raw, NotFound | Broken):
+            return None, raw
+        return raw, _alone(read_row(raw, section.term))
 
     def listing_of(self, section: Section, subject: str | None) -> Listing | None:
         """The listing of its subject; none while the subject is not known."""

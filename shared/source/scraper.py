@@ -90,6 +90,10 @@ class Scraper:
 
     def look_up(self, section: Section, timeout: float) -> Answer:
         """What the source says of `section` within `timeout` seconds in all. Never raises for what came back."""
+        return self.show(section, timeout)[1]
+
+    def show(self, section: Section, timeout: float) -> tuple[Any, Answer]:
+        """The JSON object that came (`None`: there is none), and what it is read as."""
         try:
             with (
                 Deadline(timeout),
@@ -103,14 +107,15 @@ class Scraper:
                 ) as response,
             ):
                 if response.status_code == 429:
-                    return Throttled(retry_after(response.headers.get("Retry-After")))
-                return classify(response.status_code, read_body(response, MAX_ANSWER_BYTES))
+                    return None, Throttled(retry_after(response.headers.get("Retry-After")))
+                body = read_body(response, MAX_ANSWER_BYTES)
+                return _parse(body), classify(response.status_code, body)
         except TooLongError:
-            return Broken("scraper sent too much")
+            return None, Broken("scraper sent too much")
         except requests.Timeout:
-            return Broken(f"scraper did not answer within {timeout:g} s")
+            return None, Broken(f"scraper did not answer within {timeout:g} s")
         except requests.RequestException:
-            return Broken("scraper cannot be reached")
+            return None, Broken("scraper cannot be reached")
 
     def listing_of(self, section: Section, subject: str | None) -> None:
         """None: it reads one page of the catalog a section."""

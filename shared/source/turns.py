@@ -13,8 +13,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Literal
 
+from shared.backoff import LONGEST_PAUSE_SECONDS
 from shared.durations import Durations
-from shared.redis import Redis, RedisError, Script
+from shared.redis import Redis, RedisError, Script, wall_clock
 
 _PAUSE = Script("source/breaker_rules", "source/pause_rules", "source/pause")
 _TURNS = Script("source/breaker_rules", "source/pause_rules", "source/turns")
@@ -62,6 +63,12 @@ class Pause:
             seconds = max(asked, floor)
         self.is_on(seconds)
         return seconds
+
+    def look(self) -> float:
+        """Seconds of it that are left, by Redis. Raises `RedisError`."""
+        ends_at = str(self._client.get(self.key) or "").partition(" ")[0]
+        left = int(ends_at) / 1000 - wall_clock() / 1000 if ends_at.isdecimal() else 0.0
+        return left if 0 < left <= LONGEST_PAUSE_SECONDS else 0.0
 
     def end(self) -> None:
         """End it by hand, and forget those before it. Raises `RedisError`."""

@@ -19,7 +19,11 @@ from shared import settings_values as values
 
 ROOT = Path(__file__).resolve().parent.parent
 
-_OLD_NAMES = {"NEXT_PUBLIC_SUPABASE_URL": "SUPABASE_URL", "NEXT_PUBLIC_SITE_URL": "SITE_URL"}
+_OLD_NAMES = {
+    "NEXT_PUBLIC_SUPABASE_URL": "SUPABASE_URL",
+    "NEXT_PUBLIC_SUPABASE_ANON_KEY": "SUPABASE_ANON_KEY",
+    "NEXT_PUBLIC_SITE_URL": "SITE_URL",
+}
 """Names of the Workers deployment that are accepted where ours is not set."""
 
 _SOURCES = {"scraper": ("SCRAPER_URL", "SCRAPER_SECRET_TOKEN"), "asu": ("SOURCE_CONTACT",)}
@@ -61,6 +65,9 @@ class Settings(BaseModel):
     )
     supabase_url: HttpUrl | None = Field(None, description="The Supabase project's address.")
     supabase_service_role_key: str | None = Field(None, repr=False, description="The project's service-role key.")
+    supabase_anon_key: str | None = Field(
+        None, description="The project's anonymous key: signs students in, and lets their pages hear of changes."
+    )
     database_url: Annotated[str, AfterValidator(values.postgres_url)] | None = Field(
         None,
         repr=False,
@@ -116,6 +123,9 @@ class Settings(BaseModel):
     site_upstream: HttpUrl | None = Field(None, description="Where the site's own pages are served (Caddy).")
     upstreams: Annotated[str, AfterValidator(values.host_ports)] | None = Field(
         None, description="Functions of other servers that Caddy shares requests with: host:port, by commas."
+    )
+    operator_email: Annotated[str, AfterValidator(values.sender)] | None = Field(
+        None, description="Where people reach whoever runs this, as the legal pages say."
     )
     max_watches_per_user: int = Field(10, ge=1, le=1000, description="How many sections one student may watch.")
     user_requests_per_minute: int = Field(

@@ -28,7 +28,8 @@ not understood is an error, never a default. An empty value means not set. After
 _TAIL = """
 ## Names of the old deployment
 
-`NEXT_PUBLIC_SUPABASE_URL` and `NEXT_PUBLIC_SITE_URL` are accepted where `SUPABASE_URL` and `SITE_URL` are not set.
+`NEXT_PUBLIC_SUPABASE_URL`, `NEXT_PUBLIC_SUPABASE_ANON_KEY` and `NEXT_PUBLIC_SITE_URL` are accepted where
+`SUPABASE_URL`, `SUPABASE_ANON_KEY` and `SITE_URL` are not set.
 
 ## Two of a kind while rotating
 

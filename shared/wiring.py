@@ -35,6 +35,14 @@ from shared.source.breaker import Breaker
 from shared.source.scraper import Scraper
 from shared.source.sources import Guarded, Paced, Sources
 from shared.source.turns import Lane, Pause, Turns
+from shared.students.adding import Adding
+from shared.students.address_tests import AddressTests
+from shared.students.auth_service import AuthService
+from shared.students.front import Front
+from shared.students.sessions import Sessions
+from shared.students.signing_in import SigningIn
+from shared.students.tokens import access_tokens
+from shared.students.watches import Watches
 
 T = TypeVar("T")
 CALLS_A_MINUTE = 30
@@ -175,6 +183,41 @@ class Wiring:
     def ticker(self) -> Ticker:
         """Queues what is due."""
         return Ticker(self.database, self.huey, self.lock, self.clock, self.durations)
+
+    @part
+    def auth(self) -> AuthService:
+        """Supabase Auth, which signs students in."""
+        return AuthService(self._set("supabase_url"), self._set("supabase_anon_key"))
+
+    @part
+    def signing_in(self) -> SigningIn:
+        """Signs students in."""
+        return SigningIn(self.auth, self.database, self.redis, self.settings.redis_prefix, self.clock)
+
+    @part
+    def front(self) -> Front:
+        """What the first page tells."""
+        return Front(self.database, self.clock)
+
+    @part
+    def adding(self) -> Adding:
+        """Finds sections for students, and adds their watches."""
+        watches = Watches(self.database, self.checker, self.mail)
+        return Adding(self.database, watches, self.sources, self.clock)
+
+    @part
+    def address_tests(self) -> AddressTests:
+        """Tries addresses again that bounced."""
+        sender = self.settings.notification_from_email or ""
+        return AddressTests(self.database, self.mail.resend, sender, self._set("site_url"), self.clock)
+
+    @part
+    def sessions(self) -> Sessions:
+        """Finds the sessions of the pages' visitors."""
+        tokens = access_tokens(self.settings)
+        if tokens is None:
+            raise SettingsError([self.settings.problem("SUPABASE_URL")])
+        return Sessions(self.auth, tokens, self.redis, self.settings.redis_prefix)
 
     @part
     def tokens(self) -> UnsubscribeTokens:

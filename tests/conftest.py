@@ -16,6 +16,7 @@ pytest_plugins = [
     "tests.support.properties",
     "tests.support.redis",
     "tests.support.site",
+    "tests.support.student",
     "tests.support.theatre",
 ]
 

@@ -26,7 +26,12 @@ class AccessTokens:
         self._issuer, self._secret, self._keys = issuer, secret, keys
 
     def user_id(self, token: str) -> str | None:
-        """The user that `token` speaks for, or `None` when it does not convince.
+        """The user that `token` speaks for, or `None` when it does not convince. Raises like `claims`."""
+        found = self.claims(token)
+        return str(found["sub"]) if found else None
+
+    def claims(self, token: str) -> dict[str, Any] | None:
+        """What `token` says, `sub` being a user's id; `None` when it does not convince.
 
         Raises `KeysUnavailableError` when it could be good but nobody can tell now.
         """
@@ -48,7 +53,7 @@ class AccessTokens:
                 leeway=LEEWAY_SECONDS,
                 options={"require": ["exp", "sub", "aud", "iss"]},
             )
-            return str(uuid.UUID(claims["sub"]))
+            return {**claims, "sub": str(uuid.UUID(claims["sub"]))}
         except (jwt.PyJWTError, ValueError, TypeError, AttributeError):
             return None
 

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-import json
 import logging
 import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 from flask import Request
 
 from shared.parts import Parts
 from shared.redis import RedisError
 from shared.settings import Settings
+from shared.students.cookies import cookie_names, read_session
 from shared.students.jwks import KeysUnavailableError
 from shared.students.rate_limit import RateLimiter
 from shared.students.tokens import access_tokens
@@ -25,9 +21,6 @@ from shared.web.auth import bearer_token
 from shared.web.replies import ReplyError
 
 log = logging.getLogger(__name__)
-
-MAX_CHUNKS = 16
-_COOKIE = re.compile(r"sb-[A-Za-z0-9-]+-auth-token")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +55,12 @@ def require_user(request: Request, parts: Parts, *, costly: bool = False) -> Use
         raise refusal("Sign-in cannot be verified right now", 503, {"Retry-After": "30"}) from None
     if user_id is None:
         raise _unauthorized()
-    _ration(user_id, parts, costly=costly)
+    return require_user_id(user_id, parts, costly=costly)
+
+
+def require_user_id(user_id: str, parts: Parts, *, costly: bool = False) -> User:
+    """The student whose token was verified, when the account may act and does not ask too often; raises as above."""
+    ration(user_id, parts, costly=costly)
     account = parts.database.call("pmc_read_user", p_user_id=user_id)
     if not account["active"]:
         raise _unauthorized()
@@ -73,8 +71,11 @@ def _unauthorized() -> ReplyError:
     return refusal("Unauthorized", 401, {"WWW-Authenticate": "Bearer"})
 
 
-def _ration(user_id: str, parts: Parts, *, costly: bool) -> None:
-    """Count the request. Without Redis it passes: what is costly meets the breaker next, which then refuses."""
+def ration(user_id: str, parts: Parts, *, costly: bool) -> None:
+    """Count the request; raises the answer 429 with `Retry-After` for one too many.
+
+    Without Redis it passes: what is costly meets the breaker next, which then refuses.
+    """
     settings = parts.settings
     kind, limit = (
         ("lookup", settings.user_lookups_per_minute) if costly else ("request", settings.user_requests_per_minute)
@@ -96,67 +97,19 @@ def _cookie_token(request: Request, settings: Settings) -> str | None:
     """
     if "Authorization" in request.headers:
         return None
-    if request.method not in ("GET", "HEAD") and not _is_same_origin(request, settings):
+    if request.method not in ("GET", "HEAD") and not is_same_origin(request, settings):
         return None
-    for name in _cookie_names(request.cookies, settings):
-        token = _access_token(_joined(request.cookies, name))
-        if token:
-            return token
+    for name in cookie_names(request.cookies, settings):
+        session = read_session(request.cookies, name)
+        if session:
+            return str(session["access_token"])
     return None
 
 
-def _is_same_origin(request: Request, settings: Settings) -> bool:
+def is_same_origin(request: Request, settings: Settings) -> bool:
     """Whether the browser says that a page of ours sent this; other sites can set neither header."""
     origin = request.headers.get("Origin")
     if origin is None:
         return request.headers.get("Sec-Fetch-Site") == "same-origin"
     site = urlsplit(settings.site_url or "")
     return origin in (f"{site.scheme}://{site.netloc}", f"http://{request.host}", f"https://{request.host}")
-
-
-def _cookie_names(cookies: Mapping[str, str], settings: Settings) -> list[str]:
-    """`sb-<ref>-auth-token`: the ref is the first label of the project's address; unknown, any will do.
-
-    It is the token's signature that convinces, not the cookie's name.
-    """
-    if settings.supabase_url:
-        ref = (urlsplit(settings.supabase_url).hostname or "").partition(".")[0]
-        return [f"sb-{ref}-auth-token"]
-    found = (_COOKIE.match(name) for name in cookies)
-    return sorted({match[0] for match in found if match})
-
-
-def _joined(cookies: Mapping[str, str], name: str) -> str:
-    """The cookie's value: whole, or in numbered chunks up to the first that is missing."""
-    if cookies.get(name):  # an empty one is what is left where chunks have taken its place
-        return cookies[name]
-    chunks = []
-    for number in range(MAX_CHUNKS):
-        chunk = cookies.get(f"{name}.{number}")
-        if chunk is None:
-            break
-        chunks.append(chunk)
-    return "".join(chunks)
-
-
-def _access_token(value: str) -> str | None:
-    """The access token inside: base64url of the session's JSON, or (older clients) the JSON itself."""
-    session: Any = None
-    for text in (_decoded(value.removeprefix("base64-")), unquote(value)):
-        try:
-            session = json.loads(text)
-        except (ValueError, RecursionError):
-            continue
-        break
-    token = session.get("access_token") if isinstance(session, dict) else session
-    if isinstance(session, list):
-        token = session[0] if session else None
-    return token if isinstance(token, str) and token else None
-
-
-def _decoded(value: str) -> str:
-    try:
-        raw = value.encode("ascii")
-        return base64.urlsafe_b64decode(raw + b"=" * (-len(raw) % 4)).decode()
-    except (binascii.Error, UnicodeError):
-        return ""

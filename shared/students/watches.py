@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import uuid
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from shared.checks.check import (
@@ -58,14 +59,14 @@ class Watches:
         answer: dict[str, Any] = self.database.call("pmc_list_watches", p_user_id=user_id)
         return answer
 
-    def add(self, user_id: str, section: Section) -> dict[str, Any]:
-        """Check the section, then insert the watch and return its row.
+    def add(self, user_id: str, section: Section, *, seen_at: datetime | None = None) -> dict[str, Any]:
+        """Check the section, then insert the watch and return its row. `seen_at`: its look began then, else now.
 
         Raises `SectionNotFoundError`, `AlreadyWatchingError`, `WatchLimitError`, and what `look_up` raises.
         """
         # Without a key nothing is leased: a lease would only keep the rows from the mailer later.
         caller = f"http:{uuid.uuid4()}" if self.mail.resend else None
-        report = self.checker.check(CheckOrder(section, lease_to=caller, timeout=USER_TIMEOUT))
+        report = self.checker.check(CheckOrder(section, now=seen_at, lease_to=caller, timeout=USER_TIMEOUT))
         try:
             facts = self._facts(section, report)
             return self._insert(user_id, section, facts)

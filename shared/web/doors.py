@@ -13,9 +13,9 @@ import io
 import logging
 import re
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import wraps
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from flask import Request, Response
 from gunicorn.http.errors import ParseException
@@ -32,11 +32,16 @@ log = logging.getLogger(__name__)
 MAX_BODY_BYTES = 64 * 1024
 _SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 Function = Callable[[Request], Response]
+Form = Callable[[Mapping[str, Any], int, Mapping[str, str] | None], Response]
+"""How an error is told: its body, status and headers; JSON unless a page says it in its own way."""
 Body = TypeVar("Body", bound=BaseModel)
 
 
-def door(*methods: str) -> Callable[[Function], Function]:
-    """Wrap a function: only `methods` (HEAD counts as GET), at most 64 KB of body, an id on every answer."""
+def door(*methods: str, tell: Form = reply) -> Callable[[Function], Function]:
+    """Wrap a function: only `methods` (HEAD counts as GET), at most 64 KB of body, an id on every answer.
+
+    What goes wrong is told by `tell`.
+    """
     allowed = sorted({*methods, *(["HEAD"] if "GET" in methods else [])})
 
     def wrap(function: Function) -> Function:
@@ -44,7 +49,7 @@ def door(*methods: str) -> Callable[[Function], Function]:
         def answer(request: Request) -> Response:
             request_id = _request_id(request)
             with bind(request_id=request_id):
-                response = _answer(function, request, allowed)
+                response = _answer(function, request, allowed, tell)
             response.headers["X-Request-Id"] = request_id
             return response
 
@@ -74,26 +79,26 @@ def read_query(request: Request, model: type[Body]) -> Body:
         raise invalid_input(_details(error)) from None
 
 
-def _answer(function: Function, request: Request, allowed: list[str]) -> Response:
+def _answer(function: Function, request: Request, allowed: list[str], tell: Form) -> Response:
     try:
         if request.method not in allowed:
             raise failure("Method not allowed", 405, {"Allow": ", ".join(allowed)})
         _read_body(request)
         return function(request)
     except ReplyError as error:
-        return reply(error.body, error.status, error.headers)
+        return tell(error.body, error.status, error.headers)
     except RequestEntityTooLarge:
         _forget_body(request)
-        return reply({"success": False, "error": f"Body larger than {MAX_BODY_BYTES} bytes"}, 413)
+        return tell({"success": False, "error": f"Body larger than {MAX_BODY_BYTES} bytes"}, 413, None)
     except SettingsError as error:
         log.error("settings are wrong", extra={"problems": [str(problem) for problem in error.problems]})
-        return reply({"success": False, "error": "Server configuration error"}, 500)
+        return tell({"success": False, "error": "Server configuration error"}, 500, None)
     except DatabaseError as error:
         log.error("database failed", extra={"error": str(error)})
-        return reply({"success": False, "error": "Database unavailable or failing; try again"}, 500)
+        return tell({"success": False, "error": "Database unavailable or failing; try again"}, 500, None)
     except Exception:
         log.exception("unhandled error")
-        return reply({"success": False, "error": "Internal error"}, 500)
+        return tell({"success": False, "error": "Internal error"}, 500, None)
 
 
 def _read_body(request: Request) -> None:

@@ -28,7 +28,7 @@ from shared.health.notify import Notifier, Watchdog, answers_http
 from shared.settings import Settings, take_supervisor
 from shared.web.doors import door
 from shared.web.replies import failure
-from shared.web.routes import ROUTES
+from shared.web.routes import BESIDE_A_SITE, PAGES, ROUTES, find_page
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -54,14 +54,25 @@ def load_function(name: str, source: str) -> WSGIApplication:
     return app
 
 
-def build() -> WSGIApplication:
-    """The WSGI application that serves every route of the table, and 404 as JSON for all else."""
-    sources = {route.name: str(route.source) for route in ROUTES}  # a function may answer more than one path
+def build(start: str = "") -> WSGIApplication:
+    """The WSGI application that serves every route of the tables, the pages from `start` on, and 404 for all else."""
+    # A function may answer more than one path.
+    sources = {route.name: str(route.source) for route in (*ROUTES, *PAGES)}
     functions = {name: load_function(name, source) for name, source in sources.items()}
     apps = {route.path: functions[route.name] for route in ROUTES}
 
+    def page_at(environ: WSGIEnvironment, path: str) -> WSGIApplication | None:
+        page = find_page(path.removeprefix(start) or "/") if f"{path}/".startswith(f"{start}/") else None
+        if page is None:
+            return None
+        inside = path.removeprefix(start) or "/"
+        # The framework answers some paths (/robots.txt, /favicon.ico) itself; under another they reach the function.
+        environ["SCRIPT_NAME"], environ["PATH_INFO"] = start, f"/assets{inside}" if page.name == "assets" else inside
+        return functions[page.name]
+
     def dispatch(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        app = apps.get(environ.get("PATH_INFO", ""), _nowhere)
+        path = environ.get("PATH_INFO", "")
+        app = apps.get(path) or page_at(environ, path) or _nowhere
         if environ["REQUEST_METHOD"] not in METHODS:
             # The framework answers such a method in HTML; no function allows OPTIONS, so each refuses it as JSON.
             environ = {**environ, "REQUEST_METHOD": "OPTIONS"}
@@ -135,9 +146,12 @@ class _Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
 class _Application:
     """What the worker wants to know of the application."""
 
+    def __init__(self, settings: Settings) -> None:
+        self._start = BESIDE_A_SITE if settings.site_upstream else ""
+
     def wsgi(self) -> WSGIApplication:
         """The WSGI application, built when the port is held already."""
-        return build()
+        return build(self._start)
 
 
 def _configuration(settings: Settings, watchdog: Watchdog) -> Config:
@@ -175,7 +189,9 @@ def serve(settings: Settings) -> NoReturn:
     logger.error_log.propagate = True
     util.write_error = _refuse  # a page of its own otherwise
     sockets = create_sockets(configuration, logger)
-    _Worker(0, os.getppid(), sockets, _Application(), configuration.timeout, configuration, logger).init_process()
+    _Worker(
+        0, os.getppid(), sockets, _Application(settings), configuration.timeout, configuration, logger
+    ).init_process()
     watchdog.stop()
     logging.shutdown()
     os._exit(0)  # not `sys.exit`, which would wait for requests that still hang

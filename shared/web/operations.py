@@ -196,6 +196,13 @@ def _students() -> list[Operation]:
             "student",
             {200: _json("Closed.", outputs.Closed), **_STUDENT},
         ),
+        Operation(
+            "/api/live",
+            "GET",
+            "How a page of the student's joins the project's Realtime",
+            "student",
+            {200: _json("Where and with what.", outputs.Live), **_STUDENT},
+        ),
     ]
 
 

@@ -202,3 +202,18 @@ class Closed(BaseModel):
     message: str
     disabled_at: datetime
     permanent_deletion_date: datetime
+
+
+class LiveWay(BaseModel):
+    """The websocket's address, the project's anonymous key, and the student's token with its end (Unix seconds)."""
+
+    url: str
+    key: str
+    token: str
+    expires_at: int | None
+
+
+class Live(BaseModel):
+    """`null` where nothing can be joined."""
+
+    realtime: LiveWay | None

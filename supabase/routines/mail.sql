@@ -27,6 +27,11 @@ language sql stable set search_path = '' as $$
             then 'the account or its address is gone'
         when not pickmyclass.is_eligible(p_mail.user_id)
             then 'unsubscribed, bounced, complained or disabled'
+        when exists (
+            select from pickmyclass.preferences k
+            where k.user_id = p_mail.user_id and (not k.seats and p_mail.notification_type = 'seat_available'
+                or not k.instructors and p_mail.notification_type = 'instructor_assigned'))
+            then 'emails of this kind are switched off'
     end
 $$;
 

@@ -63,10 +63,10 @@ begin
                 where x.settled_at <= v_now - interval '90 days' and not exists (
                     select from pickmyclass.outbox o where o.batch_id = x.id)
                 limit p_limit for update skip locked);
-        when 'events' then  -- an event goes after its mail
+        when 'events' then  -- a month after its term, and after its mail: pages draw a section's whole term
             delete from pickmyclass.section_events e where e.id in (
                 select x.id from pickmyclass.section_events x
-                where x.created_at <= v_now - interval '180 days' and not exists (
+                where pickmyclass.term_is_over(x.term, v_now - interval '30 days') and not exists (
                     select from pickmyclass.outbox o where o.event_id = x.id)
                 limit p_limit for update skip locked);
         when 'ticks' then

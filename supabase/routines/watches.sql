@@ -64,5 +64,20 @@ begin
     return jsonb_build_object('removed', found);
 end $$;
 
+-- pmc_add_known_watch: a watch of a section that was seen before, without a look at it now: for taking back a removal,
+-- and while the source is down. "added", "exists", "limit", or "unknown" for a section that nobody has seen.
+create or replace function public.pmc_add_known_watch(p_user_id uuid, p_term text, p_class_nbr text) returns jsonb
+language plpgsql security definer set search_path = '' set timezone = 'UTC' as $$
+declare v_known pickmyclass.section_checks;
+begin
+    select * into v_known from pickmyclass.section_checks c
+    where c.term = p_term and c.class_nbr = p_class_nbr and c.observed_at is not null;
+    if v_known.term is null then
+        return jsonb_build_object('result', 'unknown');
+    end if;
+    return public.pmc_add_watch(
+        p_user_id, p_term, p_class_nbr, coalesce(v_known.subject, ''), coalesce(v_known.catalog_nbr, ''));
+end $$;
+
 select pickmyclass.lock_down();
 notify pgrst, 'reload schema';

@@ -10,6 +10,7 @@ begin
     if p_effect = 'delivered' then
         update pickmyclass.outbox o set status = 'delivered', settled_at = clock_timestamp()
         where o.message_id = p_message_id and o.status = 'sent';
+        perform pickmyclass.clear_bounce(p_message_id);
     elsif p_effect = 'dead' then
         update pickmyclass.outbox o
            set status = 'dead', last_error = left(p_reason, 500), settled_at = clock_timestamp()

@@ -194,13 +194,15 @@ def test_old_mail_goes_and_what_is_owed_never(database: Database, world: World) 
     assert [status for (status,) in left] == ["delivered", "pending", "sending"]
 
 
-def test_events_go_after_half_a_year_but_not_before_their_mail(database: Database, world: World) -> None:
-    owe(world, status="pending", age=timedelta(days=400))
-    bare = owe(world, status="delivered", age=timedelta(days=181))
-    fresh = owe(world, status="delivered", age=timedelta(days=179))
-    world.postgres.execute("delete from pickmyclass.outbox where event_id in (%s, %s)", [bare, fresh])
+def test_events_stay_while_pages_draw_their_term_and_until_their_mail_is_gone(database: Database, world: World) -> None:
+    events = [owe(world, status="delivered", age=timedelta(days=60)) for _ in range(4)]
+    unsent, bare, running, unknown = events
+    for event, term in ((unsent, "2261"), (bare, "2261"), (unknown, "9999")):
+        world.postgres.execute("update pickmyclass.section_events set term = %s where id = %s", [term, event])
+    world.postgres.execute("delete from pickmyclass.outbox where event_id <> %s", [unsent])
     assert run(database) == {"events": 1}
-    assert world.one("select count(*) from pickmyclass.section_events") == 2
+    left = world.rows("select id from pickmyclass.section_events order by id")
+    assert [event for (event,) in left] == [unsent, running, unknown]
 
 
 def test_frozen_bodies_go_a_week_after_they_settled(database: Database, world: World) -> None:

@@ -154,7 +154,7 @@ def test_headers_cannot_be_injected(site: Site) -> None:
 
 
 def test_an_unknown_path_is_404_as_json(site: Site) -> None:
-    for path in ("/", "/api", "/api/cron/", "/API/CRON", "/api//cron", "/api/cron/../cron", "/metrics/x"):
+    for path in ("/app", "/api", "/api/cron/", "/API/CRON", "/api//cron", "/api/cron/../cron", "/metrics/x"):
         answer = site.ask("GET", path, bearer=SECRET)
         assert (answer.status_code, answer.get_json()) == (404, {"success": False, "error": "Not found"}), path
 

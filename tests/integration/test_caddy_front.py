@@ -200,13 +200,24 @@ def test_a_restart_of_the_functions_is_waited_for(site: Backend) -> None:
     assert (answers[0].status, answers[0].json["length"]) == (200, 2)
 
 
-def test_without_a_site_the_answer_says_so(functions: Backend) -> None:
+def test_without_another_site_the_pages_are_ours(functions: Backend) -> None:
     with running_caddy(functions.address) as caddy:
-        answer = caddy.get("/")
-        assert answer.status == 404
-        assert b"SITE_UPSTREAM" in answer.body
+        for path in ("/", "/dashboard", "/app", "/no/such/page"):
+            answer = caddy.get(path)
+            assert (answer.status, answer.json["path"]) == (200, path)
+            assert answer.headers["strict-transport-security"]
+        assert caddy.request("POST", "/login", body=b"x" * 70_000).status == 413
         assert caddy.get(PUBLIC).status == 200
         assert caddy.get("/metrics").status == 404
+
+
+def test_beside_another_site_the_pages_are_ours_below_app(caddy: Caddy, functions: Backend, site: Backend) -> None:
+    for path in ("/app", "/app/dashboard"):
+        assert caddy.get(path).status == 200
+        assert functions.paths[-1] == path
+    for path in ("/", "/dashboard", "/apple"):
+        assert caddy.get(path).status == 200
+        assert site.paths[-1] == path
 
 
 def test_neither_log_holds_a_token_a_bearer_or_a_cookie(functions: Backend) -> None:

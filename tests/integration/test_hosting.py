@@ -88,7 +88,9 @@ def test_every_route_is_served_behind_one_port_without_redirects(host: tuple[str
     assert (head.status_code, head.content) == (200, b"")
     for route in ROUTES:
         assert get(url + route.path, "TRACE").status_code == 405
-    for path in ("/", "/api", "/api/cron/", "/API/CRON", "/api//cron", "/robots.txt"):
+    assert get(url).text.startswith("<!doctype html>")
+    assert get(f"{url}/robots.txt").text.startswith("User-agent")
+    for path in ("/x", "/api", "/api/cron/", "/API/CRON", "/api//cron", "/app", "/classes/2267/1/2"):
         missing = get(url + path, headers=BEARER)
         assert (missing.status_code, missing.json()) == (404, {"success": False, "error": "Not found"}), path
         assert missing.headers["X-Request-Id"]

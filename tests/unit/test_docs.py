@@ -11,7 +11,7 @@ import pytest
 from commands import commands
 from shared.cli.main import ops
 from shared.settings import ROOT
-from shared.web.routes import ROUTES
+from shared.web.routes import PAGES, ROUTES
 from workshop.compare.command import compare
 
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")], key=str)
@@ -60,7 +60,7 @@ def test_files_that_are_named_exist(document: Path) -> None:
 
 def test_the_readme_lists_every_route_and_its_folder() -> None:
     text = (ROOT / "README.md").read_text()
-    for route in ROUTES:
+    for route in (*ROUTES, *PAGES):
         assert route.path in text, route.path
         assert f"functions/{route.name}" in text, route.name
 

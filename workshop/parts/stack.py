@@ -1,4 +1,4 @@
-"""Every part at once: Postgres, Redis, campus, inbox, the functions and the consumer, on free loopback ports.
+"""Every part at once, on free loopback ports: Postgres, Redis, campus, inbox, sign-in, the functions, the consumer.
 
 The processes of the product are the real ones, started by the real commands; only their settings are ours.
 """
@@ -32,7 +32,7 @@ from workshop.parts.redis import EmbeddedRedis
 _ROOT = Path(__file__).resolve().parents[2]
 _READY_SECONDS = 60.0
 _LISTENING = re.compile(r"listening on (http://\S+)")
-_OLD_NAMES = ("NEXT_PUBLIC_SUPABASE_URL", "NEXT_PUBLIC_SITE_URL")
+_OLD_NAMES = ("NEXT_PUBLIC_SUPABASE_URL", "NEXT_PUBLIC_SUPABASE_ANON_KEY", "NEXT_PUBLIC_SITE_URL")
 _UNLIMITED = 1_000_000  # requests a second: the inbox is not what is tried here
 
 
@@ -99,7 +99,8 @@ class Stack:
         self.webhook_secret = "whsec_" + base64.b64encode(secrets.token_bytes(24)).decode()
         self.cron_secret = secrets.token_urlsafe(16)
         self.parts: list[Part] = []
-        self.campus_url = self.inbox_url = ""
+        self.anon_key = secrets.token_urlsafe(24)
+        self.campus_url = self.inbox_url = self.supabase_url = ""
         self.functions_url = f"http://127.0.0.1:{self.port}"
         self.environment: dict[str, str] = {}
         self._folder = RunFolder()
@@ -113,7 +114,7 @@ class Stack:
         `PartError` or `RuntimeError` with what a part said that did not start.
         """
         with ThreadPoolExecutor(3) as pool:
-            tell("Postgres, Redis, campus and inbox")
+            tell("Postgres, Redis, campus, inbox and sign-in")
             postgres, redis = pool.submit(self._start_postgres), pool.submit(self.redis.start)
             campus = self._part(
                 "campus", ["-m", "workshop.campus", *self._campus_arguments, f"--token={self.scraper_token}"]
@@ -122,6 +123,9 @@ class Stack:
             postgres.result()
             redis.result()
             self.campus_url, self.inbox_url = campus.address(), inbox.address()
+            project = ["--database", self.postgres.url(), "--inbox", self.inbox_url, "--key", self.resend_key]
+            project += ["--site", self.functions_url, "--anon-key", self.anon_key]
+            self.supabase_url = self._part("supabase", ["-m", "workshop.supabase", *project]).address()
         self.environment = self._settings()
         before_product()
         tell("functions and consumer")
@@ -175,6 +179,8 @@ class Stack:
         ours = {
             "DATABASE_URL": self.postgres.url(),
             "DATABASE_TRANSPORT": "postgres",
+            "SUPABASE_URL": self.supabase_url,
+            "SUPABASE_ANON_KEY": self.anon_key,
             "REDIS_URL": self.redis.url,
             "SCRAPER_URL": self.campus_url,
             "SCRAPER_SECRET_TOKEN": self.scraper_token,

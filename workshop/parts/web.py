@@ -18,6 +18,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+from websockets.server import ServerProtocol
+from websockets.sync.server import ServerConnection
+
 MAX_BODY = 16 * 1024 * 1024
 
 
@@ -68,6 +71,7 @@ class Answer:
 
 
 Handler = Callable[[Request], Answer]
+Conversation = Callable[[ServerConnection], None]
 
 
 def json_answer(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Answer:
@@ -87,9 +91,12 @@ def page_answer(html: str) -> Answer:
 class Server:
     """Serves `handler` on the loopback, from threads of this process."""
 
-    def __init__(self, handler: Handler, port: int = 0) -> None:
-        """Listen at once on `port` (0: any free one). Raises `OSError` when it is taken."""
-        self._http = _Http(("127.0.0.1", port), handler)
+    def __init__(self, handler: Handler, port: int = 0, websocket: Conversation | None = None) -> None:
+        """Listen at once on `port` (0: any free one). Raises `OSError` when it is taken.
+
+        `websocket` talks with whoever opens a websocket, on any path, in that connection's thread.
+        """
+        self._http = _Http(("127.0.0.1", port), handler, websocket)
         self._thread = threading.Thread(target=self._http.serve_forever, args=(0.02,), daemon=True, name="http")
 
     @property
@@ -121,11 +128,26 @@ class _Http(ThreadingHTTPServer):
     block_on_close = False
     request_queue_size = 256
 
-    def __init__(self, address: tuple[str, int], handler: Handler) -> None:
-        self.handler = handler
+    def __init__(self, address: tuple[str, int], handler: Handler, websocket: Conversation | None) -> None:
+        self.handler, self._websocket = handler, websocket
         self._open: set[socket.socket] = set()
         self._lock = threading.Lock()
         super().__init__(address, _Connection)
+
+    def finish_request(self, request: Any, client_address: Any) -> None:
+        """A connection's thread begins here: who asks for a websocket gets one, all others HTTP."""
+        if self._websocket is None or not _asks_for_websocket(request):
+            super().finish_request(request, client_address)
+            return
+        self.remember(request)
+        connection = ServerConnection(request, ServerProtocol(), close_timeout=1)
+        try:
+            connection.handshake()
+            if connection.request is not None and connection.close_code is None:
+                self._websocket(connection)
+        finally:
+            connection.close()
+            self.forget(request)
 
     def remember(self, connection: socket.socket) -> None:
         with self._lock:
@@ -217,6 +239,12 @@ class _Connection(BaseHTTPRequestHandler):
         lines += [f"{name}: {value}" for name, value in headers.items()]
         head = "\r\n".join([*lines, "", ""]).encode("latin-1")
         self.wfile.write(head if self.command == "HEAD" else head + answer.body)
+
+
+def _asks_for_websocket(connection: socket.socket) -> bool:
+    """Look at what came in first without taking it; the head of such a request comes in one piece."""
+    head = connection.recv(4096, socket.MSG_PEEK).lower()
+    return head.startswith(b"get ") and b"\r\nupgrade: websocket" in head
 
 
 def _phrase(status: int) -> str:

@@ -240,7 +240,7 @@ class Drill:
         """The old side is up; everybody in its database is known."""
         stack, session = self._parts.stack, self._parts.session
         people = {str(email): str(user) for email, user in session.execute(_PEOPLE)}
-        issuer = f"{stack.environment['SITE_URL']}/auth/v1"
+        issuer = f"{stack.environment['SUPABASE_URL']}/auth/v1"
         secret = stack.environment["SUPABASE_JWT_SECRET"]
         self._students = Students(self._parts.front.url, people, secret, issuer, OLD_KEY)
         for email, class_nbr in session.execute(_WATCHERS.encode(), [TERM]):

@@ -65,9 +65,10 @@ class Theatre:
     def __enter__(self) -> Self:
         self._postgres.start()
         try:
-            # Our first migration makes the origin's objects where they are missing: they are written down once.
+            # Our first migrations make the origin's objects where they are missing: they are written down once.
             with psycopg.connect(self._postgres.create_database(_ORIGIN), autocommit=True) as session:
-                session.execute(read_migrations(MIGRATIONS)[0].text.encode())
+                for file in read_migrations(MIGRATIONS)[:2]:
+                    session.execute(file.text.encode())
             migrate(self._postgres.create_database(_OURS), max_watches=10)
         except BaseException:
             self._postgres.stop()

@@ -2,17 +2,27 @@
 
 set check_function_bodies = off;  -- they name functions of other files
 
--- The baseline of a section, locked until the end of the transaction; an empty one is made at first sight.
--- Two commits of one section take turns here, so that the second compares with what the first wrote.
+-- The baseline of a section as `checks_seen` tells it, locked until the end of the transaction; an empty one is made at
+-- first sight. Two commits of one section take turns here, so that the second compares with what the first wrote; and
+-- a look at its listing, which speaks for it without writing its row, takes turns with both: the listing is locked
+-- before the section, by everybody.
 create or replace function pickmyclass.lock_section(p_term text, p_class_nbr text) returns pickmyclass.section_checks
 language plpgsql as $$
-declare v_known pickmyclass.section_checks;
+declare
+    v_listing text;
+    v_known pickmyclass.section_checks;
 begin
     loop
-        select * into v_known from pickmyclass.section_checks c
-        where c.term = p_term and c.class_nbr = p_class_nbr for update;
-        exit when found;
-        insert into pickmyclass.section_checks (term, class_nbr) values (p_term, p_class_nbr) on conflict do nothing;
+        select c.listing into v_listing from pickmyclass.section_checks c
+        where c.term = p_term and c.class_nbr = p_class_nbr;
+        if not found then
+            insert into pickmyclass.section_checks (term, class_nbr) values (p_term, p_class_nbr) on conflict do nothing;
+        elsif v_listing is not null then
+            perform from pickmyclass.listings l where l.term = p_term and l.subject = v_listing for share;
+        end if;
+        perform from pickmyclass.section_checks c where c.term = p_term and c.class_nbr = p_class_nbr for update;
+        select * into v_known from pickmyclass.checks_seen() c where c.term = p_term and c.class_nbr = p_class_nbr;
+        exit when v_known.term is not null and v_known.listing is not distinct from v_listing;
     end loop;
     return v_known;
 end $$;
@@ -78,7 +88,8 @@ begin
 end $$;
 
 -- Records the events of a check in order and does what each one asks for.
--- The mail says what the section is like as of the event, when that was seen, and when it was last seen before.
+-- The mail says what the section is like as of the event, when that was seen, when it was last seen before, and of an
+-- opening when it was last seen full.
 create or replace function pickmyclass.record_events(
     p_check jsonb, p_known pickmyclass.section_checks, p_observed_at timestamptz, p_now timestamptz,
     out ids bigint[], out queued int, out leased int)
@@ -94,10 +105,11 @@ begin
     queued := 0;
     leased := 0;
     for v_edge in select value from jsonb_array_elements(p_check -> 'events') loop
-        insert into pickmyclass.section_events (term, class_nbr, kind, before, after, observed_at, slot, tick_id)
+        insert into pickmyclass.section_events (
+            term, class_nbr, kind, before, after, observed_at, slot, tick_id, last_full_at)
         values (p_known.term, p_known.class_nbr, v_edge ->> 'kind', nullif(v_edge -> 'before', 'null'),
                 nullif(v_edge -> 'after', 'null'), p_observed_at, (p_check ->> 'slot')::timestamptz,
-                p_check ->> 'tick_id')
+                p_check ->> 'tick_id', case when v_edge ->> 'kind' = 'seat_available' then p_known.full_at end)
         returning * into v_event;
         ids := ids || v_event.id;
         case v_event.kind
@@ -105,7 +117,8 @@ begin
                 v_mail := pickmyclass.owe_mail(
                     v_event, v_event.kind,
                     jsonb_build_object('facts', p_check -> 'facts', 'before', pickmyclass.facts_of(p_known),
-                        'observed_at', p_observed_at, 'previous_observed_at', p_known.observed_at),
+                        'observed_at', p_observed_at, 'previous_observed_at', p_known.observed_at,
+                        'last_full_at', v_event.last_full_at),
                     p_now, p_check ->> 'lease_to', v_limit - leased,
                     coalesce((p_check ->> 'lease_seconds')::double precision, 120));
                 queued := queued + v_mail.queued;
@@ -132,21 +145,22 @@ language sql volatile as $$
         attempt_slot = greatest(c.attempt_slot, p_slot),
         last_attempt_at = clock_timestamp(),
         last_error = case when p_error is null then null
-                          when c.attempt_slot > p_slot or c.committed_slot >= p_slot then c.last_error
+                          when p_known.attempt_slot > p_slot or p_known.committed_slot >= p_slot then c.last_error
                           else left(p_error, 500) end,
         last_error_code = case when p_error is null then null
-                               when c.attempt_slot > p_slot or c.committed_slot >= p_slot then c.last_error_code
-                               else p_code end
+                               when p_known.attempt_slot > p_slot or p_known.committed_slot >= p_slot
+                               then c.last_error_code else p_code end
     where c.term = p_known.term and c.class_nbr = p_known.class_nbr
 $$;
 
 -- Claims that stand although what they tell of is not so: the old side told late, of what it had seen before a switch,
 -- while we knew that the seats were gone again or that nobody was named. They would keep the next time from being told.
 -- Where only reserved seats are left, claims of our own stand: who was told of them is not told again within a day.
-create or replace function pickmyclass.release_outlived(p_known pickmyclass.section_checks) returns void
+create or replace function pickmyclass.release_outlived(p_term text, p_class_nbrs text[]) returns void
 language sql volatile set search_path = '' as $$
-    delete from public.notifications_sent n using public.class_watches w
-    where w.term = p_known.term and w.class_nbr = p_known.class_nbr and n.class_watch_id = w.id
+    delete from public.notifications_sent n using public.class_watches w, pickmyclass.checks_seen() p_known
+    where p_known.term = p_term and p_known.class_nbr = any (p_class_nbrs)
+      and w.term = p_known.term and w.class_nbr = p_known.class_nbr and n.class_watch_id = w.id
       and n.sent_at < p_known.observed_at
       and (n.notification_type = 'seat_available' and p_known.seats_available = 0
            or n.notification_type = 'seat_available' and p_known.non_reserved_seats = 0
@@ -158,7 +172,7 @@ language sql volatile set search_path = '' as $$
               and lower(btrim(coalesce(p_known.instructor_name, ''))) in ('', 'staff'))
 $$;
 
--- pmc_commit_check: accepts what a check saw, in one transaction.
+-- commit_check: accepts what a check saw; whoever calls it holds the ownership.
 --   1. Not ours (any more): nothing is written.
 --   2. The baseline's row is locked: checks of one section take turns.
 --   3. An observation that began before the one we have is discarded; something newer is known (O41).
@@ -168,15 +182,16 @@ $$;
 --   7. Claims from before this look that it makes untrue are gone, whoever took them.
 -- An observation from the future (a wrong clock) counts as of now, or it would make every later one look old.
 -- The version changes only with the facts: a check that saw nothing new does not invalidate other checks on the way.
-create or replace function public.pmc_commit_check(p_check jsonb, p_now timestamptz default null) returns jsonb
-language plpgsql security definer set search_path = '' as $$
+-- Without `touch` the projection is left alone while nothing changed. `is_full`: this very look saw it full.
+create or replace function pickmyclass.commit_check(p_check jsonb, p_now timestamptz) returns jsonb
+language plpgsql as $$
 declare
-    v_now constant timestamptz := coalesce(p_now, clock_timestamp());
     v_slot constant timestamptz := (p_check ->> 'slot')::timestamptz;
-    v_observed_at constant timestamptz := least((p_check ->> 'observed_at')::timestamptz, v_now);
+    v_observed_at constant timestamptz := least((p_check ->> 'observed_at')::timestamptz, p_now);
     v_facts constant jsonb := p_check -> 'facts';
     v_known pickmyclass.section_checks;
     v_new pickmyclass.section_checks;
+    v_again boolean;
     v_ids bigint[] := '{}';
     v_queued int := 0;
     v_leased int := 0;
@@ -184,7 +199,6 @@ begin
     if v_slot is null or p_check ->> 'observed_at' is null or jsonb_typeof(v_facts) is distinct from 'object' then
         raise exception using errcode = '22023', message = 'a check needs slot, observed_at and facts';
     end if;
-    perform pickmyclass.hold_ownership();
     if pickmyclass.owner_of(p_check ->> 'term', p_check ->> 'class_nbr') <> 'server' then
         return jsonb_build_object('result', 'not_owned');
     end if;
@@ -195,15 +209,18 @@ begin
         return jsonb_build_object('result', 'superseded');
     end if;
     if v_known.version <> coalesce((p_check ->> 'version')::bigint, 0) then
-        return jsonb_build_object('result', 'conflict', 'version', v_known.version,
-                                  'observed_at', v_known.observed_at, 'facts', pickmyclass.facts_of(v_known));
+        return jsonb_build_object(
+            'result', 'conflict', 'version', v_known.version, 'observed_at', v_known.observed_at,
+            'source', v_known.source, 'facts', pickmyclass.facts_of(v_known));
     end if;
 
     if p_check -> 'events' <> '[]' then
         select r.ids, r.queued, r.leased into v_ids, v_queued, v_leased
-        from pickmyclass.record_events(p_check, v_known, v_observed_at, v_now) r;
+        from pickmyclass.record_events(p_check, v_known, v_observed_at, p_now) r;
     end if;
 
+    -- The guard asks what a slot's checks saw in all: full at one of them, opened at one of them.
+    v_again := coalesce(v_known.committed_slot >= v_slot, false);
     update pickmyclass.section_checks c set
         subject = v_facts ->> 'subject', catalog_nbr = v_facts ->> 'catalog_nbr', title = v_facts ->> 'title',
         instructor_name = v_facts ->> 'instructor_name',
@@ -211,26 +228,40 @@ begin
         seats_capacity = (v_facts ->> 'seats_capacity')::int,
         non_reserved_seats = (v_facts ->> 'non_reserved_seats')::int,
         location = v_facts ->> 'location', meeting_times = v_facts ->> 'meeting_times',
-        observed_at = v_observed_at, checked_at = greatest(c.checked_at, v_now),
+        observed_at = v_observed_at, checked_at = greatest(v_known.checked_at, p_now),
         version = c.version + (pickmyclass.facts_of(v_known) is distinct from v_facts)::int,
         attempt_slot = greatest(c.attempt_slot, v_slot), last_attempt_at = clock_timestamp(), last_error = null,
         last_error_code = null,
-        committed_slot = greatest(c.committed_slot, v_slot),
-        was_full = case when c.committed_slot >= v_slot then c.was_full
-                        else coalesce((p_check ->> 'was_full')::boolean, false) end,
-        opened = case when c.committed_slot >= v_slot then c.opened
-                      else coalesce(p_check -> 'events' @> '[{"kind": "seat_available"}]', false) end,
+        committed_slot = greatest(v_known.committed_slot, v_slot),
+        was_full = v_again and v_known.was_full or coalesce((p_check ->> 'was_full')::boolean, false),
+        opened = v_again and v_known.opened
+                 or coalesce(p_check -> 'events' @> '[{"kind": "seat_available"}]', false),
+        full_at = case when (p_check ->> 'is_full')::boolean then v_observed_at else v_known.full_at end,
+        moved_at = case when p_check -> 'events' @> any (array['[{"kind": "seat_available"}]',
+                                                              '[{"kind": "seats_filled"}]']::jsonb[])
+                        then v_observed_at else c.moved_at end,
+        source = coalesce(p_check ->> 'source', c.source), listing = coalesce(p_check ->> 'listing', c.listing),
         not_found_strikes = 0, first_strike_at = null
     where c.term = v_known.term and c.class_nbr = v_known.class_nbr
     returning c.* into v_new;
-    perform pickmyclass.project_state(v_new);
+    if v_new.version <> v_known.version or coalesce((p_check ->> 'touch')::boolean, true) then
+        perform pickmyclass.project_state(v_new);
+    end if;
     update pickmyclass.outbox o set held = false, confirmed = true
     where o.term = v_new.term and o.class_nbr = v_new.class_nbr and o.status = 'pending' and o.held;
-    perform pickmyclass.release_outlived(v_new);
+    perform pickmyclass.release_outlived(v_new.term, array[v_new.class_nbr]);
 
     return jsonb_build_object(
         'result', 'committed', 'version', v_new.version, 'first_observation', v_known.observed_at is null,
         'events', to_jsonb(v_ids), 'emails_queued', v_queued, 'leased', v_leased);
+end $$;
+
+-- pmc_commit_check: accepts what a check saw, in one transaction.
+create or replace function public.pmc_commit_check(p_check jsonb, p_now timestamptz default null) returns jsonb
+language plpgsql security definer set search_path = '' as $$
+begin
+    perform pickmyclass.hold_ownership();
+    return pickmyclass.commit_check(p_check, coalesce(p_now, clock_timestamp()));
 end $$;
 
 -- pmc_end_attempt: the check of a slot was given up (no retry will follow), with the reason in words and as a code.

@@ -41,7 +41,7 @@ begin
     select u.id into v_user from auth.users u where lower(u.email) = lower(btrim(p_address)) limit 1;
     select * into v_watch from public.class_watches w
     where w.user_id = v_user and w.term = p_term and w.class_nbr = p_class_nbr;
-    select * into v_known from pickmyclass.section_checks c where c.term = p_term and c.class_nbr = p_class_nbr;
+    select * into v_known from pickmyclass.checks_seen() c where c.term = p_term and c.class_nbr = p_class_nbr;
     return jsonb_build_object(
         'person', case when v_user is not null then jsonb_build_object(
             'user_id', v_user, 'eligible', pickmyclass.is_eligible(v_user),

@@ -43,7 +43,7 @@ language sql stable as $$
         'failed', count(c.*) filter (where c.last_error is not null),
         'last_attempt_at', max(c.last_attempt_at)) end
     from (select) as always_one_row
-    left join pickmyclass.section_checks c
+    left join pickmyclass.checks_seen() c
         -- A tick of both groups looks at the other one's slot, which began half an hour before its own.
         on c.attempt_slot >= p_tick.slot - (p_tick.stagger_group = 'all')::int * interval '30 minutes'
        and c.attempt_slot < p_tick.slot + interval '1 hour'
@@ -68,7 +68,7 @@ language sql stable as $$
         'failed_sections', count(*) filter (where c.last_error is not null))
     from (select o.*, pickmyclass.slot_of(o.class_nbr, p_at - interval '30 minutes') as due_since
           from pickmyclass.our_sections(p_at) o) s
-    left join pickmyclass.section_checks c on c.term = s.term and c.class_nbr = s.class_nbr
+    left join pickmyclass.checks_seen() c on c.term = s.term and c.class_nbr = s.class_nbr
 $$;
 
 -- Why the last attempts of our sections were given up, the most frequent reasons first.

@@ -9,7 +9,7 @@ language sql stable as $$
     with sections as (
         select extract(epoch from p_at - c.checked_at) / 60 as age
         from pickmyclass.our_sections(p_at) s
-        left join pickmyclass.section_checks c on c.term = s.term and c.class_nbr = s.class_nbr
+        left join pickmyclass.checks_seen() c on c.term = s.term and c.class_nbr = s.class_nbr
     ), bounds as (
         select upper, coalesce(lag(upper) over (order by upper), '-infinity') as lower
         from unnest(array[10, 20, 30, 40, 50, 60, 75, 90, 120, 'infinity']::double precision[]) upper

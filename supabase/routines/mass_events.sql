@@ -7,7 +7,7 @@ set check_function_bodies = off;  -- they name functions of other files
 create or replace function pickmyclass.is_mass_event(p_slot timestamptz) returns boolean
 language sql stable set search_path = '' as $$
     select count(*) >= 20 and count(*) filter (where opened) > 0.3 * count(*)
-    from pickmyclass.section_checks where committed_slot = p_slot and was_full
+    from pickmyclass.checks_seen() where committed_slot = p_slot and was_full
 $$;
 
 -- Hold the seat mail of these rows' slots where a mass event is under way: all of it that is not yet frozen
@@ -38,7 +38,7 @@ begin
               and (o.leased_by is null or o.leased_by = p_worker or o.leased_until <= p_now)
               and pickmyclass.owner_of(o.term, o.class_nbr) = 'server'
               -- A check that was committed since has looked again already.
-              and exists (select from pickmyclass.section_checks c
+              and exists (select from pickmyclass.checks_seen() c
                           where c.term = o.term and c.class_nbr = o.class_nbr and c.observed_at <= o.event_at)
             for update of o skip locked
         ), named as (

@@ -38,12 +38,14 @@ declare
     v_seeded int := pickmyclass.seed_baselines(p_sections, p_now);
     v_adopted int;
 begin
+    perform pickmyclass.leave_listing(w.term, array_agg(w.class_nbr))
+    from jsonb_to_recordset(p_sections) as w (term text, class_nbr text) group by w.term;
     update pickmyclass.section_checks c set
         subject = s.subject, catalog_nbr = s.catalog_nbr, title = s.title, instructor_name = s.instructor_name,
         seats_available = s.seats_available, seats_capacity = s.seats_capacity,
         non_reserved_seats = s.non_reserved_seats, location = s.location, meeting_times = s.meeting_times,
         observed_at = least(s.last_checked_at, p_now), checked_at = greatest(c.checked_at, least(s.last_checked_at, p_now)),
-        version = c.version + 1, not_found_strikes = 0, first_strike_at = null  -- the old side found it
+        version = c.version + 1, source = 'scraper', not_found_strikes = 0, first_strike_at = null  -- the old side found it
     from jsonb_to_recordset(p_sections) as wanted (term text, class_nbr text)
     join public.class_states s on s.term = wanted.term and s.class_nbr = wanted.class_nbr
     where c.term = wanted.term and c.class_nbr = wanted.class_nbr and c.observed_at < least(s.last_checked_at, p_now);
@@ -60,7 +62,7 @@ declare
 begin
     for v_known in
         select c.* from jsonb_to_recordset(p_sections) as wanted (term text, class_nbr text)
-        join pickmyclass.section_checks c on c.term = wanted.term and c.class_nbr = wanted.class_nbr
+        join pickmyclass.checks_seen() c on c.term = wanted.term and c.class_nbr = wanted.class_nbr
         left join public.class_states s on s.class_nbr = c.class_nbr and s.term = c.term
         where c.observed_at is not null and c.seats_available is not null
           and (s.seats_available, s.non_reserved_seats, s.instructor_name)

@@ -30,9 +30,9 @@ $$;
 -- The sections that are ours to check at a moment: watched by someone who may be told, their term not over, owned by
 -- us (O16). A number that no scraper would accept is left out rather than allowed to spoil a whole tick.
 create or replace function pickmyclass.our_sections(p_at timestamptz)
-returns table (term text, class_nbr text, watched_since timestamptz)
+returns table (term text, class_nbr text, watched_since timestamptz, subject text, watchers bigint)
 language sql stable as $$
-    select w.term, w.class_nbr, min(w.watched_since)
+    select w.term, w.class_nbr, min(w.watched_since), min(w.subject), count(*)
     from pickmyclass.watchers w
     left join pickmyclass.terms t on t.term = w.term
     left join pickmyclass.ownership o on o.term = w.term and o.class_nbr = w.class_nbr
@@ -60,10 +60,10 @@ declare seeded int;
 begin
     insert into pickmyclass.section_checks as known (
         term, class_nbr, subject, catalog_nbr, title, instructor_name, seats_available, seats_capacity,
-        non_reserved_seats, location, meeting_times, observed_at, checked_at, version)
+        non_reserved_seats, location, meeting_times, observed_at, checked_at, version, source)
     select s.term, s.class_nbr, s.subject, s.catalog_nbr, s.title, s.instructor_name, s.seats_available,
            s.seats_capacity, s.non_reserved_seats, s.location, s.meeting_times,
-           least(s.last_checked_at, p_now), least(s.last_checked_at, p_now), 1
+           least(s.last_checked_at, p_now), least(s.last_checked_at, p_now), 1, 'scraper'
     from jsonb_to_recordset(p_sections) as wanted (term text, class_nbr text)
     join public.class_states s on s.term = wanted.term and s.class_nbr = wanted.class_nbr
     order by s.term, s.class_nbr
@@ -72,7 +72,7 @@ begin
         instructor_name = excluded.instructor_name, seats_available = excluded.seats_available,
         seats_capacity = excluded.seats_capacity, non_reserved_seats = excluded.non_reserved_seats,
         location = excluded.location, meeting_times = excluded.meeting_times,
-        observed_at = excluded.observed_at, checked_at = excluded.checked_at, version = known.version + 1
+        observed_at = excluded.observed_at, checked_at = excluded.checked_at, version = known.version + 1, source = excluded.source
         where known.observed_at is null;
     get diagnostics seeded = row_count;
     return seeded;
@@ -106,7 +106,7 @@ begin
     if p_after is null then
         select jsonb_agg(jsonb_build_object('term', s.term, 'class_nbr', s.class_nbr)) into v_unseen
         from pickmyclass.our_sections(v_now) s
-        left join pickmyclass.section_checks c on c.term = s.term and c.class_nbr = s.class_nbr
+        left join pickmyclass.checks_seen() c on c.term = s.term and c.class_nbr = s.class_nbr
         where c.observed_at is null;
         if v_unseen is not null then
             perform pickmyclass.seed_baselines(v_unseen, v_now);
@@ -114,9 +114,9 @@ begin
     end if;
 
     with page as (
-        select s.term, s.class_nbr, coalesce(c.checked_at, '-infinity') as last_time
+        select s.term, s.class_nbr, s.subject, coalesce(c.checked_at, '-infinity') as last_time
         from pickmyclass.our_sections(v_now) s
-        left join pickmyclass.section_checks c on c.term = s.term and c.class_nbr = s.class_nbr
+        left join pickmyclass.checks_seen() c on c.term = s.term and c.class_nbr = s.class_nbr
         where (p_group = 'all' or (p_group = 'even') = (right(s.class_nbr, 1) in ('0', '2', '4', '6', '8')))
           and coalesce(c.last_attempt_at < v_started_at, true)
           and (not p_unattempted_only or exists (
@@ -133,12 +133,13 @@ begin
     )
     select coalesce(jsonb_agg(jsonb_build_object(
                'term', o.term, 'class_nbr', o.class_nbr, 'version', coalesce(c.version, 0),
-               'observed_at', c.observed_at, 'facts', pickmyclass.facts_of(c)) order by o.place), '[]'),
+               'observed_at', c.observed_at, 'source', c.source, 'subject', coalesce(c.subject, o.subject),
+               'facts', pickmyclass.facts_of(c)) order by o.place), '[]'),
            jsonb_agg(jsonb_build_object('checked_at', o.last_time, 'term', o.term, 'class_nbr', o.class_nbr))
                filter (where o.place = p_limit) -> 0
     into v_sections, v_next
     from ordered o
-    left join pickmyclass.section_checks c on c.term = o.term and c.class_nbr = o.class_nbr;
+    left join pickmyclass.checks_seen() c on c.term = o.term and c.class_nbr = o.class_nbr;
     return jsonb_build_object('sections', v_sections, 'next', v_next, 'started_at', v_started_at);
 end $$;
 
@@ -150,14 +151,15 @@ declare
     v_owner constant text := pickmyclass.owner_of(p_term, p_class_nbr);
     v_known pickmyclass.section_checks;
 begin
-    select * into v_known from pickmyclass.section_checks c where c.term = p_term and c.class_nbr = p_class_nbr;
+    select * into v_known from pickmyclass.checks_seen() c where c.term = p_term and c.class_nbr = p_class_nbr;
     if v_owner = 'server' and v_known.observed_at is null then
         perform pickmyclass.seed_baselines(
             jsonb_build_array(jsonb_build_object('term', p_term, 'class_nbr', p_class_nbr)), v_now);
-        select * into v_known from pickmyclass.section_checks c where c.term = p_term and c.class_nbr = p_class_nbr;
+        select * into v_known from pickmyclass.checks_seen() c where c.term = p_term and c.class_nbr = p_class_nbr;
     end if;
     return jsonb_build_object('owner', v_owner, 'version', coalesce(v_known.version, 0),
-                              'observed_at', v_known.observed_at, 'facts', pickmyclass.facts_of(v_known));
+                              'observed_at', v_known.observed_at, 'source', v_known.source,
+                              'facts', pickmyclass.facts_of(v_known));
 end $$;
 
 select pickmyclass.lock_down();

@@ -1,0 +1,73 @@
+-- Looks between the ticks: who decides where to look next, and what that is decided on.
+
+set check_function_bodies = off;  -- they name functions of other files
+
+-- pmc_read_looks: what the planner asks. `looked`: what was looked at since `p_since`, as [term, subject, null, when] of
+-- a listing and [term, null, class_nbr, when] of a section. With `p_all` every section of ours, as [term, class_nbr,
+-- subject, watchers, open seats, when it last opened or filled, watched since, last look], and how many openings each
+-- hour of the day saw in two weeks. Times are epoch seconds, null: never.
+create or replace function public.pmc_read_looks(
+    p_since timestamptz, p_all boolean, p_timezone text, p_now timestamptz default null)
+returns jsonb
+language plpgsql security definer set search_path = '' as $$
+declare
+    v_now constant timestamptz := coalesce(p_now, clock_timestamp());
+    v_answer jsonb := jsonb_build_object('looked', (
+        select coalesce(jsonb_agg(jsonb_build_array(
+                   x.term, x.subject, x.class_nbr, floor(extract(epoch from x.looked_at)))), '[]')
+        from (select l.term, l.subject, null as class_nbr, l.looked_at from pickmyclass.listings l
+              where l.looked_at > p_since
+              union all
+              select c.term, null, c.class_nbr, c.observed_at from pickmyclass.section_checks c
+              where c.observed_at > p_since) x));
+begin
+    if not p_all then
+        return v_answer;
+    end if;
+    return v_answer || jsonb_build_object(
+        'sections', (
+            select coalesce(jsonb_agg(jsonb_build_array(
+                       s.term, s.class_nbr, coalesce(c.subject, s.subject), s.watchers,
+                       coalesce(c.non_reserved_seats, c.seats_available), floor(extract(epoch from c.moved_at)),
+                       floor(extract(epoch from nullif(s.watched_since, '-infinity'))),
+                       floor(extract(epoch from c.observed_at)))), '[]')
+            from pickmyclass.our_sections(v_now) s
+            left join pickmyclass.checks_seen() c on c.term = s.term and c.class_nbr = s.class_nbr),
+        'openings', (
+            select jsonb_agg(coalesce(o.openings, 0) order by h)
+            from generate_series(0, 23) h
+            left join (select extract(hour from e.observed_at at time zone p_timezone) as hour, count(*) as openings
+                       from pickmyclass.section_events e
+                       where e.kind = 'seat_available' and e.observed_at > v_now - interval '14 days'
+                         and e.created_at > v_now - interval '15 days'
+                       group by 1) o on o.hour = h));
+end $$;
+
+-- pmc_take_looks: `leased` tells whether `p_worker` decides for the next `p_lease_seconds`; if so, with what
+-- pmc_read_looks tells.
+-- Race: of two at once one updates the row, and the other then finds the lease taken.
+create or replace function public.pmc_take_looks(
+    p_worker text, p_lease_seconds double precision, p_since timestamptz, p_all boolean, p_timezone text,
+    p_now timestamptz default null)
+returns jsonb
+language plpgsql security definer set search_path = '' as $$
+begin
+    update pickmyclass.look_scheduler s set
+        holder = p_worker, leased_until = clock_timestamp() + make_interval(secs => p_lease_seconds)
+    where s.holder is null or s.holder = p_worker or s.leased_until < clock_timestamp();
+    if not found then
+        return jsonb_build_object('leased', false);
+    end if;
+    return public.pmc_read_looks(p_since, p_all, p_timezone, p_now) || jsonb_build_object('leased', true);
+end $$;
+
+-- pmc_leave_looks: a consumer that stops lets another decide at once.
+create or replace function public.pmc_leave_looks(p_worker text) returns jsonb
+language plpgsql security definer set search_path = '' as $$
+begin
+    update pickmyclass.look_scheduler s set holder = null, leased_until = null where s.holder = p_worker;
+    return jsonb_build_object('left', found);
+end $$;
+
+select pickmyclass.lock_down();
+notify pgrst, 'reload schema';

@@ -156,8 +156,8 @@ class Checker:
     def _settle(self, order: CheckOrder, known: Known, observed_at: datetime, answer: Answer) -> CheckReport:
         """What each answer means for the section: the table of outcomes, after the breaker had its share."""
         match answer:
-            case Found(facts):
-                return self._commit(order, known, Observation(observed_at, facts))
+            case Found(facts, source):
+                return self._commit(order, known, Observation(observed_at, facts, source))
             case NotFound():
                 return self._strike(order, observed_at)
             case Throttled(seconds):
@@ -218,7 +218,20 @@ def known_from_json(answer: dict[str, Any]) -> Known:
         version=answer["version"],
         observed_at=datetime.fromisoformat(observed_at) if observed_at else None,
         facts=Facts.from_json(facts) if facts is not None else None,
+        source=answer.get("source"),
     )
+
+
+def finding_json(class_nbr: str, known: Known, seen: Observation, changes: Changes) -> dict[str, Any]:
+    """What a look found of one section, as every commit takes it."""
+    return {
+        "class_nbr": class_nbr,
+        "version": known.version,
+        "facts": changes.facts.as_json(),
+        "events": changes.events_json(known),
+        "was_full": changes.was_full,
+        "is_full": seen.facts.open_seats == 0,
+    }
 
 
 def _slot(section: Section, moment: datetime) -> datetime:
@@ -226,16 +239,12 @@ def _slot(section: Section, moment: datetime) -> datetime:
 
 
 def _check_json(order: CheckOrder, known: Known, seen: Observation, changes: Changes) -> dict[str, Any]:
-    return {
+    return finding_json(order.section.class_nbr, known, seen, changes) | {
         "term": order.section.term,
-        "class_nbr": order.section.class_nbr,
-        "version": known.version,
         "observed_at": seen.observed_at.isoformat(),
+        "source": seen.source,
         "slot": _slot(order.section, seen.observed_at).isoformat(),
         "tick_id": order.tick_id,
-        "facts": changes.facts.as_json(),
-        "events": changes.events_json(known),
-        "was_full": changes.was_full,
         "lease_to": order.lease_to,
         "lease_limit": INLINE_MAIL if order.lease_to else 0,
         "lease_seconds": order.lease_seconds,

@@ -209,7 +209,7 @@ def job_for(
     """
     payload: dict[str, Any] = {"tick_id": tick_id}
     if known is not None:
-        payload |= {name: known[name] for name in ("version", "observed_at", "facts")}
+        payload |= {name: known[name] for name in ("version", "observed_at", "source", "facts")}
     return Job(
         task=TASK,
         key=section.key,

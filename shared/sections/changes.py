@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
+from shared.sections.across import as_the_other_would_tell
 from shared.sections.section import Facts, Known, Observation
 
 
@@ -49,6 +50,8 @@ def detect(known: Known, observation: Observation) -> Changes:
     if known.facts is None:
         return Changes((), observation.facts, was_full=False, first_observation=True)
     before, seen = known.facts, observation.facts
+    if known.source and observation.source and known.source != observation.source:
+        before = as_the_other_would_tell(before, seen)
     seats, was_full, by_unreserved = _compare_seats(before, seen)
     instructor = _compare_instructors(before.instructor_name, seen.instructor_name)
     events = tuple(event for event in (seats, instructor) if event)

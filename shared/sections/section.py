@@ -54,6 +54,11 @@ class Facts:
     location: str | None = None
     meeting_times: str | None = None
 
+    @property
+    def open_seats(self) -> int | None:
+        """Seats that anyone may take: the unreserved ones where they are known, else all that are free."""
+        return self.seats_available if self.non_reserved_seats is None else self.non_reserved_seats
+
     def as_json(self) -> dict[str, Any]:
         """A plain dict with every field, as jobs and SQL functions carry it."""
         return asdict(self)
@@ -67,7 +72,7 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """The baseline of a section as it was read: its facts (`None`: never seen), their age and version.
+    """The baseline of a section as it was read: its facts (`None`: never seen), their age and version, who told them.
 
     The commit accepts a check only against the version it was compared with.
     """
@@ -75,11 +80,13 @@ class Known:
     version: int = 0
     observed_at: datetime | None = None
     facts: Facts | None = None
+    source: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """What the scraper answered, and when its scrape began (the moment that orders observations, O41)."""
+    """What a source answered, and when the look began (the moment that orders observations, O41)."""
 
     observed_at: datetime
     facts: Facts
+    source: str | None = None

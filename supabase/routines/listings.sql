@@ -104,7 +104,7 @@ end $$;
 -- takes it; `unseen` names those of which the look says nothing; every other member is as it stood at `version`.
 --   1. The listing's row is locked: looks at one listing take turns, and so do checks of what it speaks for.
 --   2. Each of `checks` is committed on its own version, whatever becomes of the others.
---   3. The rest only when nothing but them has changed since `version`; else "conflict", with the fresh baselines.
+--   3. The rest only when nothing but them has changed since `version`; else "conflict".
 --   4. Of the rest those are committed one by one that need more than another time: struck, failed, held, from another
 --      source, new in this listing.
 --   5. Sections that this look does not speak for keep what the last one said of them in their own rows (O41).
@@ -145,8 +145,7 @@ begin
             || jsonb_build_object('slot', pickmyclass.slot_of(v_check ->> 'class_nbr', v_observed_at)), p_now));
     end loop;
     if not v_is_same then
-        return jsonb_build_object('result', 'conflict', 'sections', v_answers)
-            || pickmyclass.read_listing(v_term, v_subject, null, p_now);
+        return jsonb_build_object('result', 'conflict', 'term', v_term, 'subject', v_subject, 'sections', v_answers);
     end if;
     v_answers := v_answers || pickmyclass.commit_rest(
         v_about, v_subject, array(select unnest(v_members) except select unnest(v_named)), p_now);

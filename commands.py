@@ -50,11 +50,12 @@ def port_or_exit(host: str, port: int) -> None:
 @click.option("--sections", type=click.IntRange(1, 5000), help="How many sections the simulated campus has.")
 @click.option("--seed", type=int, default=7, show_default=True, help="Which simulated campus.")
 @click.option("--term", help="The term that the campus is played as; default: one that is not over on that day.")
-def demo(tape: Path | None, ticks: int | None, sections: int | None, seed: int, term: str | None) -> None:
+@click.option("--source", type=click.Choice(["asu", "scraper"]), default="asu", show_default=True, help="Whom to ask.")
+def demo(tape: Path | None, ticks: int | None, sections: int | None, seed: int, term: str | None, source: str) -> None:
     """Play a day on real embedded parts and compare every email with what the campus did."""
     from workshop.demo.demo import run_demo
 
-    sys.exit(run_demo(tape=tape, ticks=ticks, sections=sections, seed=seed, term=term))
+    sys.exit(run_demo(tape=tape, ticks=ticks, sections=sections, seed=seed, term=term, source=source))
 
 
 @commands.command()
@@ -183,11 +184,12 @@ def tape(words: tuple[str, ...]) -> None:
 @click.option("--tape", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="A recorded campus.")
 @click.option("--seeds", type=click.IntRange(1, 10_000), default=1, show_default=True, help="How many, one by one.")
 @click.option("--keep", type=click.Path(file_okay=False, path_type=Path), help="Keep the logs of failed runs here.")
-def chaos(seed: int | None, minutes: float, tape: Path | None, seeds: int, keep: Path | None) -> None:
+@click.option("--source", type=click.Choice(["scraper", "asu", "asu,scraper"]), default="scraper", show_default=True)
+def chaos(seed: int | None, minutes: float, tape: Path | None, seeds: int, keep: Path | None, source: str) -> None:
     """Kill, stop, empty and break everything while a campus is played; then compare every email."""
     from workshop.chaos.command import run_chaos
 
-    sys.exit(run_chaos(seed=seed, minutes=minutes, tape=tape, seeds=seeds, keep=keep))
+    sys.exit(run_chaos(seed=seed, minutes=minutes, tape=tape, seeds=seeds, keep=keep, source=source))
 
 
 @commands.command("rehearse")

@@ -34,7 +34,7 @@ def build(parts: Wiring, *, replay: bool = False) -> LeasedConsumer:
     With `replay` it only works on what is queued and beats; ticks, rescue and mail are whoever's who owns the time.
     """
     huey, settings = parts.huey, parts.settings
-    parts.lane = "queue"
+    parts.lane, parts.replay = "queue", parts.replay or replay
     worker, heart = _worker(parts, replay), Heartbeat(settings.heartbeat_url)
     duties = Duties(parts.database, huey, parts.ticker, worker, parts.durations, parts.clock, heart)
     declare_task(huey, parts)

@@ -161,8 +161,10 @@ class Wiring:
     @part
     def asu(self) -> Asu:
         """The catalog's client."""
-        contact = self._set("source_contact")
-        return Asu(self.settings.asu_catalog_url, contact, self.turns.turn, call_seconds=self.durations.call)
+        contact, seconds = self._set("source_contact"), self.durations.call
+        if self.replay:  # its minutes are not ours, and nobody is to be spared
+            return Asu(self.settings.asu_catalog_url, contact, call_seconds=seconds)
+        return Asu(self.settings.asu_catalog_url, contact, self.turns.turn, call_seconds=seconds)
 
     @part
     def sources(self) -> Sources:
@@ -258,7 +260,11 @@ class Wiring:
         source: Source = self.asu if name == "asu" else self.scraper
         breaker, pause, is_asu = self.breakers[name], self.pauses[name], name == "asu"
         # The scraper's pause alone holds queued jobs, not people; where another source can stand in, it holds it all.
-        gate = Paced(breaker, pause, self.turns if is_asu else None) if is_asu or len(self.breakers) > 1 else breaker
+        gate = (
+            Paced(breaker, pause, self.turns if is_asu and not self.replay else None)
+            if is_asu or len(self.breakers) > 1
+            else breaker
+        )
         return Guarded(MeasuredSource(source, self.measures), gate, pause)
 
     def _recheck(self, sections: Sequence[Section]) -> bool:

@@ -9,20 +9,20 @@ import pytest
 from workshop.chaos.command import run
 from workshop.chaos.report import one_line
 from workshop.chaos.season import by_chance
+from workshop.chaos.verdict import PROMISES
 
 
 @pytest.mark.real_redis
 @pytest.mark.slow
 @pytest.mark.timeout(240)
-@pytest.mark.parametrize("seed", [4, 8])
-def test_nothing_is_lost_told_twice_or_stuck(seed: int, tmp_path: Path) -> None:
-    result = run(by_chance(seed, tmp_path), seed, seconds=6.0, pause=0.5)
+@pytest.mark.parametrize(("seed", "source"), [(4, "scraper"), (8, "scraper"), (3, "asu,scraper")])
+def test_nothing_is_lost_told_twice_or_stuck(seed: int, source: str, tmp_path: Path) -> None:
+    season = by_chance(seed, tmp_path, restless=source != "scraper")
+    result = run(season, seed, seconds=6.0, pause=0.5, source=source)
     assert result.good, (
         one_line(result)
         + "\n"
-        + "\n".join(
-            [*result.verdict.lost, *result.verdict.twice, *result.verdict.extra, *result.verdict.stuck, *result.crashes]
-        )
+        + "\n".join([*(words for name in PROMISES for words in getattr(result.verdict, name)), *result.crashes])
     )
     assert result.verdict.sent
     assert len(result.done) >= 5

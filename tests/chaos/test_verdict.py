@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 
 from workshop.campus.sections import HALF_HOUR_MS, Course, Timeline, Values
 from workshop.campus.tape import read_tape
+from workshop.chaos.budget import LOOKS, find_excesses
 from workshop.chaos.nemesis import make_plan
 from workshop.chaos.play import Played, PlayedSlot
 from workshop.chaos.records import Commit
@@ -71,6 +73,7 @@ def verdict(
     outbox: list[dict[str, Any]] | None = None,
     mails: list[dict[str, Any]] | None = None,
     rejected: set[str] | None = None,
+    baselines: list[dict[str, Any]] | None = None,
     **played: Any,
 ) -> Verdict:
     slots = [
@@ -84,6 +87,7 @@ def verdict(
         [ROW] if outbox is None else outbox,
         [MAIL] if mails is None else mails,
         rejected or set(),
+        [{"class_nbr": NUMBER, "seats": 0, "instructor": "Staff"}] if baselines is None else baselines,
     )
 
 
@@ -116,6 +120,7 @@ def test_an_email_that_was_owed_and_came_once_is_good() -> None:
         (lambda: verdict(commits=[*COMMITS, seen(5, 7)]), "wrong"),
         (lambda: verdict(commits=[seen(0, 3), *COMMITS[1:]]), "wrong"),
         (lambda: verdict(stuck={"jobs leased": 1}), "stuck"),
+        (lambda: verdict(baselines=[{"class_nbr": NUMBER, "seats": 3, "instructor": "Staff"}]), "stale"),
         (lambda: verdict(slots=[PlayedSlot(SLOTS[0], "nobody", 0, 1, 0, 1, (NUMBER,))]), "unchecked"),
     ],
 )
@@ -169,3 +174,63 @@ def test_a_tape_is_played_from_its_first_to_its_last_hour_in_pairs_of_slots(tmp_
     assert hours[::2] == hours[1::2]
     assert season.slots_ms == sorted(set(season.slots_ms))
     assert len(season.slots_ms) < 100
+
+
+RESTLESS = replace(
+    SEASON,
+    rate=1,
+    timelines=[
+        Timeline(
+            NUMBER,
+            SEASON.timelines[0].course,
+            [(SLOTS[0], Values("Staff", 0, 30)), (SLOTS[2] + 2000, Values("Staff", 3, 30))],
+        )
+    ],
+)
+
+
+@pytest.mark.parametrize(
+    ("began", "committed", "seats", "good"),
+    [
+        (1.0, 201.2, 0, True),  # before the seats came
+        (1.0, 203.0, 3, True),  # they came while it looked
+        (1.0, 203.0, 0, True),  # it may have looked before they came
+        (3.0, 204.0, 3, True),
+        (3.0, 204.0, 0, False),  # they had come for certain
+        (1.0, 201.2, 3, False),  # and cannot have been seen before
+    ],
+)
+def test_on_a_campus_that_changes_during_a_look_both_values_are_true(
+    began: float, committed: float, seats: int, good: bool
+) -> None:
+    slots = [PlayedSlot(slot, "scheduler", 100.0 * n, 100.0 * n + 99, 0.0, 1.0) for n, slot in enumerate(SLOTS)]
+    commit = Commit(NUMBER, at(2, began), seats, "Staff", datetime.fromtimestamp(committed, UTC))
+    judged = judge(RESTLESS, Played(slots=slots), [commit], [], [], set())
+    assert (judged.wrong == []) is good
+
+
+def test_a_restless_campus_changes_in_the_first_seconds_of_its_slots(tmp_path: Path) -> None:
+    season = by_chance(3, tmp_path, restless=True)
+    after = {
+        time - slot
+        for one in season.timelines
+        for time in one.times[1:]
+        for slot in season.slots_ms
+        if 0 <= time - slot < HALF_HOUR_MS
+    }
+    assert season.rate == 1
+    assert 0 < min(after) <= max(after) < 5000
+
+
+def test_a_minute_with_too_many_looks_is_noticed_unless_redis_lost_the_count() -> None:
+    even = [index * 6 / LOOKS + 0.001 * index for index in range(3 * LOOKS)]
+    assert find_excesses(even, 6.0, []) == []
+    assert find_excesses(sorted([*even, 3.0, 3.01]), 6.0, [])
+    assert find_excesses(sorted([*even, 3.0, 3.01]), 6.0, [(8.5, 8.5)])
+    assert find_excesses(sorted([*even, 3.0, 3.01]), 6.0, [(2.0, 4.0)]) == []
+
+
+def test_the_catalog_is_broken_only_where_it_is_asked() -> None:
+    with_it = {fault.target for fault in make_plan(1, 60, [ADDRESS], pause=0.5, catalog=True)}
+    assert "catalog" in with_it
+    assert "catalog" not in {fault.target for fault in make_plan(1, 60, [ADDRESS], pause=0.5)}

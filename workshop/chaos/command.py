@@ -15,7 +15,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from workshop.campus.tape import TapeError
-from workshop.chaos.company import Company
+from workshop.chaos.budget import LOOKS, find_excesses, redis_losses
+from workshop.chaos.company import SPEED, Company
 from workshop.chaos.nemesis import PAUSE, Nemesis, make_plan
 from workshop.chaos.play import Play, Played
 from workshop.chaos.records import Records
@@ -28,8 +29,10 @@ from workshop.parts.stack import PartError
 _CONTEXTS = ("psycopg.pool", "shared", "huey_app")
 
 
-def run_chaos(*, seed: int | None, minutes: float, tape: Path | None, seeds: int, keep: Path | None) -> int:
-    """Run `seeds` times, from `seed` on.
+def run_chaos(
+    *, seed: int | None, minutes: float, tape: Path | None, seeds: int, keep: Path | None, source: str
+) -> int:
+    """Run `seeds` times, from `seed` on, with the product asking `source`.
 
     The exit code: 0 all promises were kept, 1 one was broken, 2 it cannot be played.
     """
@@ -42,7 +45,7 @@ def run_chaos(*, seed: int | None, minutes: float, tape: Path | None, seeds: int
     results: list[Result] = []
     try:
         for number in range(first, first + seeds):
-            results.append(_run_once(console, number, minutes, tape, keep))
+            results.append(_run_once(console, number, minutes, tape, keep, source))
             console.print(one_line(results[-1]), highlight=False, soft_wrap=True)
     except TapeError as problem:
         console.print(f"[red]{problem}[/]", highlight=False, soft_wrap=True)
@@ -57,9 +60,10 @@ def run_chaos(*, seed: int | None, minutes: float, tape: Path | None, seeds: int
     return 0 if all(result.good for result in results) else 1
 
 
-def _run_once(console: Console, seed: int, minutes: float, tape: Path | None, keep: Path | None) -> Result:
+def _run_once(console: Console, seed: int, minutes: float, tape: Path | None, keep: Path | None, source: str) -> Result:
     with tempfile.TemporaryDirectory(prefix="pickmyclass-chaos-") as folder:
-        season = from_tape(seed, tape, minutes) if tape else by_chance(seed, Path(folder))
+        restless = source != "scraper"
+        season = from_tape(seed, tape, minutes) if tape else by_chance(seed, Path(folder), restless=restless)
         columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
         with Progress(*columns, console=console, transient=True) as progress:
             task = progress.add_task(f"seed {seed}: starting", total=minutes * 60)
@@ -69,7 +73,7 @@ def _run_once(console: Console, seed: int, minutes: float, tape: Path | None, ke
                 words = f"seed {seed}: {len(played.slots)} slots, {faults} faults"
                 progress.update(task, completed=time.monotonic() - began, description=words)
 
-            return run(season, seed, minutes * 60, tell, keep)
+            return run(season, seed, minutes * 60, tell, keep, source=source)
 
 
 def run(
@@ -79,23 +83,31 @@ def run(
     tell: Callable[[Played, int], None] = lambda _played, _faults: None,
     keep: Path | None = None,
     pause: float = PAUSE,
+    source: str = "scraper",
 ) -> Result:
     """Play `season` for `seconds` under the faults of `seed`, heal, drain, judge. Stops whatever it started.
 
-    `pause` is the mean time between two faults; `keep` a folder for the logs of a run that failed.
+    `pause` is the mean time between two faults; `keep` a folder for the logs of a run that failed; `source` whom the
+    product asks.
     """
     began = time.monotonic()
-    company = Company(["--tape", str(season.tape), "--term", season.term, "--start-ms", str(season.slots_ms[0])])
+    words = ["--tape", str(season.tape), "--term", season.term, "--start-ms", str(season.slots_ms[0])]
+    company = Company(words, {"SOURCE": source, "LOOKS_PER_MINUTE": str(LOOKS)})
     with company:
         records = Records(company.postgres.url())
         company.start(before_product=lambda: _prepare(company, season, records))
         addresses = sorted({watch.student.email for watch in season.watches})
-        nemesis = Nemesis(company, make_plan(seed, seconds, addresses, pause=pause))
+        nemesis = Nemesis(company, make_plan(seed, seconds, addresses, pause=pause, catalog="asu" in source))
         play = Play(company, season, records, seed)
         try:
             played = play.play(seconds, nemesis, lambda so_far: tell(so_far, len(nemesis.done)))
             mails = requests.get(f"{company.inbox_url}/control/emails", timeout=30).json()["emails"]
-            verdict = judge(season, played, records.commits(), records.outbox(), mails, nemesis.rejected)
+            known = records.baselines()
+            verdict = judge(season, played, records.commits(), records.outbox(), mails, nemesis.rejected, known)
+            calls = requests.get(f"{company.campus_url}/control/calls", timeout=30).json()["calls"]
+            looks = [call["at"] for call in calls if call["source"] == "asu"]
+            losses = redis_losses(nemesis.done, time.time() - time.monotonic())
+            verdict.excesses = find_excesses(looks, 60 / SPEED, losses)
         finally:
             play.close()
             records.close()

@@ -11,10 +11,11 @@ import os
 import shutil
 import signal
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from pathlib import Path
+from types import MappingProxyType
 
 from shared.database import connect_postgres
 from workshop.chaos.clock import ShiftedClock
@@ -33,9 +34,9 @@ STOP_SECONDS = 30.0
 class Company(Stack):
     """All parts. `product` holds the processes that are down only while the nemesis wants it."""
 
-    def __init__(self, campus: Sequence[str]) -> None:
-        """`campus` are the arguments of `python -m workshop.campus`."""
-        super().__init__(campus, replay=False)
+    def __init__(self, campus: Sequence[str], settings: Mapping[str, str] = MappingProxyType({})) -> None:
+        """`campus` are the arguments of `python -m workshop.campus`, `settings` the product's beside those here."""
+        super().__init__(campus, replay=False, settings=settings)
         self.redis = EmbeddedRedis(appendonly=True)
         self.postgres = EmbeddedPostgres(loopback=True)
         self.wires: dict[str, Wire] = {}

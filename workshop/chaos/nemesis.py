@@ -44,18 +44,21 @@ class Done:
     ended: float
 
 
-def make_plan(seed: int, seconds: float, addresses: Sequence[str], *, pause: float = PAUSE) -> list[Fault]:
+def make_plan(
+    seed: int, seconds: float, addresses: Sequence[str], *, pause: float = PAUSE, catalog: bool = False
+) -> list[Fault]:
     """Faults over `seconds`, `pause` seconds apart on average; every kind once before chance takes over.
 
-    `addresses` are those that Resend may be made to reject.
+    `addresses` are those that Resend may be made to reject; `catalog` breaks the catalog too.
     """
     chance = random.Random(f"nemesis {seed}")
-    kinds = [*_KINDS]
+    all_kinds = _KINDS | (_OF_THE_CATALOG if catalog else {})
+    kinds = [*all_kinds]
     chance.shuffle(kinds)
     plan, at = [], _CALM
     while at < seconds:
-        kind = kinds.pop() if kinds else chance.choices(list(_KINDS), [weight for weight, _ in _KINDS.values()])[0]
-        target, lasting, order = _KINDS[kind][1](chance)
+        kind = kinds.pop() if kinds else chance.choices(list(all_kinds), [much for much, _ in all_kinds.values()])[0]
+        target, lasting, order = all_kinds[kind][1](chance)
         if order.get("kind") == "reject":
             order["match"] = chance.choice(list(addresses))
         plan.append(Fault(at, kind, target, lasting, order))
@@ -114,6 +117,23 @@ _KINDS: dict[str, tuple[int, Callable[[random.Random], _Draw]]] = {
     "resend asks to wait": (2, _spell("inbox", "rate_limit", 0.2, 2.0, retry_after=1)),
     "resend is busy with the key": (1, _spell("inbox", "concurrent", 0.1, 0.5)),
     "resend rejects an address": (1, _spell("inbox", "reject", 1.0, 5.0)),
+}
+
+_OF_THE_CATALOG: dict[str, tuple[int, Callable[[random.Random], _Draw]]] = {
+    "catalog hangs": (2, _spell("catalog", "hang", 0.2, 1.5, seconds=(1.0, 6.0))),
+    "catalog fails": (3, _spell("catalog", "error", 0.2, 5.0, status=(500, 502, 503))),
+    "catalog cuts": (1, _spell("catalog", "cut", 0.2, 2.0)),
+    "catalog asks to wait": (2, _spell("catalog", "rate_limit", 0.1, 1.0, retry_after=(0, 1, 3))),
+    "catalog refuses": (2, _spell("catalog", "refuse", 0.1, 1.0, status=(401, 403))),
+    "catalog sends nothing": (1, _spell("catalog", "empty", 0.1, 1.0)),
+    "catalog wants a browser": (1, _spell("catalog", "challenge", 0.1, 1.0)),
+    "catalog breaks off": (1, _spell("catalog", "broken", 0.2, 2.0)),
+    "catalog loses a page": (2, _spell("catalog", "page_lost", 0.2, 3.0)),
+    "catalog repeats itself": (1, _spell("catalog", "same_scroll", 0.2, 3.0)),
+    "catalog counts wrong": (2, _spell("catalog", "total", 0.2, 3.0, shape=("more", "fewer"))),
+    "catalog leaves out": (2, _spell("catalog", "unlisted", 0.1, 1.0)),
+    "catalog forgets numbers": (1, _spell("catalog", "no_number", 0.2, 2.0)),
+    "catalog forgets seats": (2, _spell("catalog", "no_seats", 0.2, 2.0)),
 }
 
 
@@ -202,5 +222,7 @@ class Nemesis:
         requests.delete(self._faults_of(fault.target), timeout=10).raise_for_status()
 
     def _faults_of(self, target: str) -> str:
+        if target == "catalog":
+            return f"{self._company.campus_url}/control/catalog/faults"
         url = self._company.campus_url if target == "campus" else self._company.inbox_url
         return f"{url}/control/faults"

@@ -104,7 +104,7 @@ class Play:
         slot_ms = next(self._rest)
         slot = datetime.fromtimestamp(slot_ms / 1000, UTC)
         began, began_monotonic = time.time(), time.monotonic()
-        self._control(self._company.campus_url, "clock", {"now_ms": slot_ms, "rate": 0})
+        self._control(self._company.campus_url, "clock", {"now_ms": slot_ms, "rate": self._season.rate})
         self._control(self._company.campus_url, "latency", {"ms": self._chance.choice(_LATENCIES)})
         self._company.clock.set(slot)
         if ticked_by == "scheduler":

@@ -38,6 +38,10 @@ left join pickmyclass.section_checks c on c.class_nbr = d.class_nbr and c.attemp
 where pickmyclass.slot_of(d.class_nbr, %(slot)s) = %(slot)s and c.class_nbr is null order by 1
 """
 _COMMITS = "select class_nbr, observed_at, seats, instructor, committed_at from chaos.commits order by id"
+_BASELINES = """
+select class_nbr, seats_available as seats, instructor_name as instructor from pickmyclass.section_checks
+where observed_at is not null
+"""
 _LIVING = "select worker_name from pickmyclass.workers where status <> 'offline' order by 1"
 _OUTBOX = """
 select o.id, o.class_nbr, o.notification_type as kind, e.observed_at, u.email, o.status, o.message_id, o.last_error,
@@ -86,6 +90,10 @@ class Records:
     def commits(self) -> list[Commit]:
         """Every committed check, in the order of the commits of each section."""
         return [Commit(**row) for row in self._rows(_COMMITS)]
+
+    def baselines(self) -> list[dict[str, Any]]:
+        """What is known of each section: seats and instructor."""
+        return self._rows(_BASELINES)
 
     def outbox(self) -> list[dict[str, Any]]:
         """Every email that the product thinks it owed, with what became of it."""

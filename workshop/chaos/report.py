@@ -12,7 +12,7 @@ from rich.table import Table
 
 from workshop.chaos.nemesis import Done
 from workshop.chaos.play import Played
-from workshop.chaos.verdict import Verdict
+from workshop.chaos.verdict import PROMISES, Verdict
 
 _MOST_SHOWN = 15
 
@@ -57,15 +57,7 @@ def show(console: Console, results: Sequence[Result]) -> None:
 def one_line(result: Result) -> str:
     """A run in a line."""
     verdict = result.verdict
-    problems = {
-        "lost": verdict.lost,
-        "extra": verdict.extra,
-        "twice": verdict.twice,
-        "wrong": verdict.wrong,
-        "unchecked": verdict.unchecked,
-        "stuck": verdict.stuck,
-        "crashed": result.crashes,
-    }
+    problems = {name: getattr(verdict, name) for name in PROMISES} | {"crashed": result.crashes}
     bad = ", ".join(f"{len(found)} {name}" for name, found in problems.items() if found)
     return (
         f"seed {result.seed}: {len(result.done)} faults, {len(result.played.slots)} slots, {verdict.commits:,} checks, "
@@ -113,6 +105,8 @@ def _show_figures(console: Console, results: Sequence[Result]) -> None:
         "Told twice or not owed": sum(len(verdict.twice) + len(verdict.extra) for verdict in verdicts),
         "Committed, but never true": sum(len(verdict.wrong) for verdict in verdicts),
         "Unchecked": sum(len(verdict.unchecked) for verdict in verdicts),
+        "Older than the floor allows": sum(len(verdict.stale) for verdict in verdicts),
+        "Minutes with too many looks": sum(len(verdict.excesses) for verdict in verdicts),
         "Stuck": sum(len(verdict.stuck) for verdict in verdicts),
         "Crashed by themselves": sum(len(result.crashes) for result in results),
     }
@@ -135,7 +129,7 @@ def _quantiles(values: Sequence[float]) -> tuple[str, str, str]:
 def _failure(result: Result) -> Panel:
     verdict = result.verdict
     words = []
-    for name in ("lost", "extra", "twice", "wrong", "unchecked", "stuck"):
+    for name in PROMISES:
         found = getattr(verdict, name)
         words += [f"{name}: {one}" for one in found[:_MOST_SHOWN]]
         words += [f"… and {len(found) - _MOST_SHOWN} more {name}"] if len(found) > _MOST_SHOWN else []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -19,6 +19,7 @@ _SLOTS = 400  # more than a run gets through; a longer one stays at the last val
 _SECONDS_A_SLOT = 2.5  # what a slot takes about; only how far a tape is skipped depends on it
 _START = datetime(2026, 9, 7, tzinfo=UTC)
 _CAPACITY = 40
+_RESTLESS_MS = 4000  # about as long as the looks of a slot take
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,17 +31,23 @@ class Season:
     timelines: Sequence[Timeline]
     slots_ms: Sequence[int]
     watches: Sequence[Watch]
+    rate: int = 0
+    """How fast the campus's clock runs within a slot: not at all, or (1) like the product's."""
 
 
-def by_chance(seed: int, folder: Path) -> Season:
-    """A campus where much happens: seats come and go every other hour, and once or twice a department opens at once."""
+def by_chance(seed: int, folder: Path, *, restless: bool = False) -> Season:
+    """A campus where much happens: seats come and go every other hour, and once or twice a department opens at once.
+
+    It changes between slots; a `restless` one in their first seconds, while it is being looked at.
+    """
     chance = random.Random(f"campus {seed}")
     start = int(_START.timestamp() * 1000)
     slots = [start + number * HALF_HOUR_MS for number in range(_SLOTS)]
     mass = {chance.randrange(3, 9), chance.randrange(12, 30)}
     numbers = sorted(chance.sample(range(10_000, 100_000), SECTIONS))
-    timelines = [_timeline(chance, number, slots, mass) for number in numbers]
-    return _season(_write_tape(timelines, folder / "tape.csv"), timelines, slots, seed)
+    timelines = [_timeline(chance, number, slots, mass, restless) for number in numbers]
+    season = _season(_write_tape(timelines, folder / "tape.csv"), timelines, slots, seed)
+    return replace(season, rate=int(restless))
 
 
 def from_tape(seed: int, path: Path, minutes: float) -> Season:
@@ -60,8 +67,8 @@ def _season(tape: Path, timelines: Sequence[Timeline], slots: Sequence[int], see
     return Season(tape, term_of(list(timelines)), timelines, slots, watches)
 
 
-def _timeline(chance: random.Random, number: int, slots: Sequence[int], mass: set[int]) -> Timeline:
-    """One section. It changes between slots: a little before each of its own."""
+def _timeline(chance: random.Random, number: int, slots: Sequence[int], mass: set[int], restless: bool) -> Timeline:
+    """One section. It changes a little before each slot, or (`restless`) in its first seconds."""
     subject = chance.choice(list(COURSES))
     catalog_nbr, _ = chance.choice(COURSES[subject])
     name = "Staff" if chance.random() < 0.5 else _name(chance)
@@ -75,7 +82,8 @@ def _timeline(chance: random.Random, number: int, slots: Sequence[int], mass: se
             seats = chance.choice((0, 0, 0, 3)) if seats else chance.choice((1, 2, 5))
         if chance.random() < 0.08:
             name = _name(chance) if name == "Staff" or chance.random() < 0.6 else "Staff"
-        points.append((slot - 1000, Values(name, seats, _CAPACITY)))
+        changed = slot + chance.randrange(50, _RESTLESS_MS) if restless else slot - 1000
+        points.append((changed, Values(name, seats, _CAPACITY)))
     return Timeline(str(number), Course(subject, catalog_nbr, f"{subject} {catalog_nbr} A00"), points)
 
 

@@ -7,14 +7,17 @@ a later `seats_filled` on record, or refused by Resend for its address.
 
 from __future__ import annotations
 
+import math
 import re
+from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from workshop.chaos.play import Played
+from workshop.campus.sections import HALF_HOUR_MS, Values
+from workshop.chaos.play import Played, PlayedSlot
 from workshop.chaos.records import Commit
 from workshop.chaos.season import Season
 from workshop.demo.oracle import NAME, SEAT
@@ -22,13 +25,17 @@ from workshop.demo.students import who_is_told
 
 _SUBJECT = re.compile(r"(Seat Available|Instructor Assigned): .* \((\d{5})\)")
 _KINDS = {"Seat Available": SEAT, "Instructor Assigned": NAME}
+_APART_MS = 500  # how far the clocks of campus and product may be apart
 Debt = tuple[str, str, datetime, str]
 """Section, kind, when it was seen, address: one email that is owed."""
 
 
+PROMISES = ("lost", "extra", "twice", "wrong", "unchecked", "stale", "excesses", "stuck")
+
+
 @dataclass(slots=True)
 class Verdict:
-    """The comparison. Everything in `lost`, `extra`, `twice`, `wrong`, `unchecked` and `stuck` breaks a promise."""
+    """The comparison. Everything in the lists of words breaks a promise."""
 
     commits: int = 0
     owed: int = 0
@@ -40,13 +47,15 @@ class Verdict:
     twice: list[str] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)  # a committed check that saw what was never there
     unchecked: list[str] = field(default_factory=list)
+    stale: list[str] = field(default_factory=list)  # known in the end as it was before its latest slot
+    excesses: list[str] = field(default_factory=list)  # minutes with more looks than were allowed
     stuck: list[str] = field(default_factory=list)
     delays: list[float] = field(default_factory=list)  # seconds from an opening's commit to Resend's acceptance
 
     @property
     def good(self) -> bool:
         """Whether every promise was kept."""
-        return not (self.lost or self.extra or self.twice or self.wrong or self.unchecked or self.stuck)
+        return not any(getattr(self, name) for name in PROMISES)
 
 
 def judge(
@@ -56,9 +65,14 @@ def judge(
     outbox: Sequence[Mapping[str, Any]],
     mails: Sequence[Mapping[str, Any]],
     rejected: set[str],
+    baselines: Sequence[Mapping[str, Any]] = (),
 ) -> Verdict:
-    """Compare. `mails` are the inbox's, `rejected` the addresses that the inbox was told to refuse."""
+    """Compare. `mails` are the inbox's, `rejected` the addresses that the inbox was told to refuse.
+
+    `baselines` is what the product knows of the sections in the end.
+    """
     verdict = Verdict(commits=len(commits))
+    verdict.stale = _find_stale(season, played, baselines)
     owed = _owed(season, played, commits, verdict)
     verdict.owed = len(owed)
     _compare(owed, outbox, {mail["id"]: mail for mail in mails}, rejected, verdict)
@@ -83,6 +97,21 @@ def _owed(season: Season, played: Played, commits: Sequence[Commit], verdict: Ve
     return owed
 
 
+def _find_stale(season: Season, played: Played, baselines: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The sections that are not known as the campus showed them since the latest slot of their half began."""
+    timelines = {timeline.class_nbr: timeline for timeline in season.timelines}
+    stale = []
+    for row in baselines:
+        class_nbr, timeline = row["class_nbr"], timelines[row["class_nbr"]]
+        half = int(class_nbr) % 2
+        since = max((one.slot_ms for one in played.slots if one.slot_ms // HALF_HOUR_MS % 2 == half), default=0)
+        shown = [timeline.at(since), *timeline.values[bisect_right(timeline.times, since) :]]
+        known = (row["seats"], _words(row["instructor"]))
+        if known not in [(values.seats_available, _words(values.instructor)) for values in shown]:
+            stale.append(f"{class_nbr} is known with {row['seats']} seats and {row['instructor']}")
+    return stale
+
+
 class _Memory:
     """What was last known of one section: seats, and whether somebody is named."""
 
@@ -103,11 +132,11 @@ class _Truth:
     """What the campus showed, and when."""
 
     def __init__(self, season: Season, played: Played) -> None:
-        self._slots = played.slots
+        self._slots, self._rate = played.slots, season.rate
         self._timelines = {timeline.class_nbr: timeline for timeline in season.timelines}
 
     def values_seen_by(self, commit: Commit) -> tuple[int | None, str | None] | None:
-        """Seats and instructor as the campus showed them between the scrape's start and the commit.
+        """Seats and instructor as the campus showed them between the look's start and the commit.
 
         Nearly always that is one slot. A process that slept between the two may have asked in one slot and have been
         answered in a later one: then either is true. `None`: it was neither.
@@ -117,12 +146,24 @@ class _Truth:
         for number, slot in enumerate(self._slots[first:], first):
             if number and slot.began > commit.committed_at.timestamp():
                 break
-            values = self._timelines[commit.class_nbr].at(slot.slot_ms)
-            seats, instructor = values.seats_available, values.instructor
-            believable = seats is not None and 0 <= seats <= 2 * (values.seats_capacity or 0)
-            if (not believable or seats == commit.seats) and _words(instructor) == _words(commit.instructor):
-                return seats if believable else None, instructor
+            after = self._slots[number + 1].began if number + 1 < len(self._slots) else math.inf
+            until = min(after, commit.committed_at.timestamp())
+            for values in self._shown(commit.class_nbr, slot, began_ms, until):
+                seats, instructor = values.seats_available, values.instructor
+                believable = seats is not None and 0 <= seats <= 2 * (values.seats_capacity or 0)
+                if (not believable or seats == commit.seats) and _words(instructor) == _words(commit.instructor):
+                    return seats if believable else None, instructor
         return None
+
+    def _shown(self, class_nbr: str, slot: PlayedSlot, from_ms: float, until: float) -> list[Values]:
+        """The values of a section in a slot from a moment of the campus on until one of ours (epoch s)."""
+        timeline = self._timelines[class_nbr]
+        if not self._rate:
+            return [timeline.at(slot.slot_ms)]
+        first = max(slot.slot_ms, int(from_ms) - _APART_MS)
+        last = slot.slot_ms + max(0, int((until - slot.began) * 1000)) + _APART_MS
+        changes = timeline.times[bisect_right(timeline.times, first) : bisect_right(timeline.times, last)]
+        return [timeline.at(moment) for moment in (first, *changes)]
 
 
 def _compare(

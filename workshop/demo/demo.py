@@ -53,7 +53,15 @@ class Season:
     campus_arguments: Sequence[str]
 
 
-def run_demo(*, tape: Path | None, ticks: int | None, sections: int | None, seed: int, term: str | None) -> int:
+def run_demo(
+    *,
+    tape: Path | None,
+    ticks: int | None,
+    sections: int | None,
+    seed: int,
+    term: str | None,
+    source: str = "scraper",
+) -> int:
     """Play and compare. The exit code: 0 all agree, 1 something differs or broke, 2 it cannot be played.
 
     `ticks`: how many half hours (default: a day, or the whole tape).
@@ -67,7 +75,7 @@ def run_demo(*, tape: Path | None, ticks: int | None, sections: int | None, seed
     _greet(console, season)
     logging.getLogger("shared").addHandler(logging.NullHandler())  # the table tells; the parts keep logs of their own
     try:
-        with Stack(season.campus_arguments, replay=True) as stack:
+        with Stack(season.campus_arguments, replay=True, settings={"SOURCE": source}) as stack:
             with console.status("Starting …") as status:
                 stack.start(lambda what: status.update(f"Starting {what} …"))
             if not stack.redis.real:

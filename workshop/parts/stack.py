@@ -12,11 +12,11 @@ import secrets
 import shlex
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Self
 
 import requests
@@ -86,12 +86,22 @@ class Part:
 class Stack:
     """All parts. Use it as a context manager, or `start` and `stop`."""
 
-    def __init__(self, campus: Sequence[str], *, replay: bool, port: int | None = None, aloud: bool = False) -> None:
+    def __init__(
+        self,
+        campus: Sequence[str],
+        *,
+        replay: bool,
+        port: int | None = None,
+        aloud: bool = False,
+        settings: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         """`campus` are the arguments of `python -m workshop.campus`. `replay`: the consumer leaves tick and mail to us.
 
         The functions listen on `port` (`None`: a free one). `aloud`: functions and consumer log to our output.
+        `settings` of the product that shall not be as they are here: SOURCE, LOOKS_PER_MINUTE.
         """
         self._campus_arguments, self._replay, self._aloud = list(campus), replay, aloud
+        self._other_settings = dict(settings)
         self.port = port or free_port()
         self.postgres = EmbeddedPostgres()
         self.redis = EmbeddedRedis()
@@ -184,6 +194,8 @@ class Stack:
             "REDIS_URL": self.redis.url,
             "SCRAPER_URL": self.campus_url,
             "SCRAPER_SECRET_TOKEN": self.scraper_token,
+            "ASU_CATALOG_URL": f"{self.campus_url}/catalog-microservices/api/v1",
+            "SOURCE_CONTACT": "operator@pickmyclass.example",
             "RESEND_API_URL": self.inbox_url,
             "RESEND_API_KEY": self.resend_key,
             "RESEND_WEBHOOK_SECRET": self.webhook_secret,
@@ -200,7 +212,7 @@ class Stack:
         }
         if self._replay:
             ours |= {"CRON_SCHEDULE": "off", "LOG_LEVEL": "WARNING"}
-        return dict.fromkeys([*settings.names(), *_OLD_NAMES], "") | ours
+        return dict.fromkeys([*settings.names(), *_OLD_NAMES], "") | ours | self._other_settings
 
     def _inbox_arguments(self) -> list[str]:
         webhook = f"{self.functions_url}/api/webhooks/resend"

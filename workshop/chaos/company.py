@@ -19,7 +19,6 @@ from types import MappingProxyType
 
 from shared.database import connect_postgres
 from workshop.chaos.clock import ShiftedClock
-from workshop.parts.postgres import EmbeddedPostgres
 from workshop.parts.processes import stop_child
 from workshop.parts.redis import EmbeddedRedis
 from workshop.parts.stack import Part, Stack
@@ -36,9 +35,8 @@ class Company(Stack):
 
     def __init__(self, campus: Sequence[str], settings: Mapping[str, str] = MappingProxyType({})) -> None:
         """`campus` are the arguments of `python -m workshop.campus`, `settings` the product's beside those here."""
-        super().__init__(campus, replay=False, settings=settings)
+        super().__init__(campus, replay=False, settings=settings, loopback=True)
         self.redis = EmbeddedRedis(appendonly=True)
-        self.postgres = EmbeddedPostgres(loopback=True)
         self.wires: dict[str, Wire] = {}
         self._open_wires = ExitStack()
         self.clock = ShiftedClock(self._folder.path / "clock", create=True)

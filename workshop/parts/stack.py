@@ -94,16 +94,18 @@ class Stack:
         port: int | None = None,
         aloud: bool = False,
         settings: Mapping[str, str] = MappingProxyType({}),
+        loopback: bool = False,
     ) -> None:
         """`campus` are the arguments of `python -m workshop.campus`. `replay`: the consumer leaves tick and mail to us.
 
         The functions listen on `port` (`None`: a free one). `aloud`: functions and consumer log to our output.
-        `settings` of the product that shall not be as they are here: SOURCE, LOOKS_PER_MINUTE.
+        `settings` of the product that shall not be as they are here: SOURCE, LOOKS_PER_MINUTE. `loopback`: Postgres
+        listens there too.
         """
         self._campus_arguments, self._replay, self._aloud = list(campus), replay, aloud
         self._other_settings = dict(settings)
         self.port = port or free_port()
-        self.postgres = EmbeddedPostgres()
+        self.postgres = EmbeddedPostgres(loopback=loopback)
         self.redis = EmbeddedRedis()
         self.scraper_token, self.resend_key = secrets.token_urlsafe(16), "re_" + secrets.token_urlsafe(16)
         self.webhook_secret = "whsec_" + base64.b64encode(secrets.token_bytes(24)).decode()

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import click
 
-from shared.settings import ROOT, Settings, SettingsError, load
+from shared.settings import ROOT, Settings, SettingsError, load, unknown_names
 
 F = TypeVar("F", bound=Callable[..., object])
 
@@ -26,6 +26,8 @@ def commands() -> None:
 
 def settings_or_exit(*, complete: bool) -> Settings:
     """The settings; every problem is printed with its remedy before the command leaves with status 2."""
+    for unknown in unknown_names():
+        click.echo(f"In .env: {unknown}.", err=True)
     try:
         return load(complete=complete)
     except SettingsError as error:
@@ -137,6 +139,14 @@ def consumer(replay: bool, speed: float, clock: Path | None) -> None:
     from huey_app import run_consumer
 
     run_consumer(replay=replay)
+
+
+@commands.command()
+def setup() -> None:
+    """Ask what only you know, try every service, make the secrets, and write .env."""
+    from shared.cli.setup import run_setup
+
+    run_setup()
 
 
 @commands.command()

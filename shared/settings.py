@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Iterable, Mapping, MutableMapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -16,6 +17,7 @@ from dotenv import dotenv_values
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from shared import settings_values as values
+from shared.schedule import ScheduleError, check_schedule
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -105,8 +107,12 @@ class Settings(BaseModel):
         repr=False,
         description="Bearer token of the operator's endpoints; two separated by a comma while rotating.",
     )
-    unsubscribe_signing_secret: str | None = Field(None, repr=False, description="Signs the unsubscribe links.")
-    site_url: HttpUrl | None = Field(None, description="The public address; links in mail begin with it.")
+    unsubscribe_signing_secret: Annotated[str, AfterValidator(values.secret)] | None = Field(
+        None, repr=False, description="Signs the unsubscribe links."
+    )
+    site_url: Annotated[str, AfterValidator(values.site_url)] | None = Field(
+        None, description="The public address; links in mail begin with it."
+    )
 
     resend_api_key: str | None = Field(None, repr=False, description="Without it mail stays pending.")
     resend_api_url: HttpUrl = Field("https://api.resend.com", description="Resend's API, or a stand-in.")
@@ -140,9 +146,7 @@ class Settings(BaseModel):
         pattern=r"^[A-Za-z0-9_.-]{1,64}$",
         description="Name of this server in the registry; default its host name.",
     )
-    cron_schedule: Annotated[str, AfterValidator(values.schedule)] = Field(
-        "0,30 * * * *", description="When the consumer ticks; must hit every half hour, or off."
-    )
+    cron_schedule: str = Field("0,30 * * * *", description="When the consumer ticks; must hit every half hour, or off.")
     cron_timezone: Annotated[str, AfterValidator(values.timezone)] = Field(
         "America/Phoenix", description="Time zone of the schedule and of times in mail."
     )
@@ -202,18 +206,34 @@ def load(
     With `complete` a missing required setting is a problem too; without it the functions start and their health
     page says what is missing. Raises `SettingsError` with every problem at once. An empty value means not set.
     """
-    raw = _gather(os.environ if environ is None else environ, env_file)
+    given = _gather(os.environ if environ is None else environ, env_file)
+    raw = {name: value for name, value in given.items() if not values.is_placeholder(value)}
     settings, problems = _validate(raw)
+    problems += _unfit_schedule(raw)
     if "RESEND_API_KEY" in raw and "NOTIFICATION_FROM_EMAIL" not in raw:
         problems.append(
             Problem("NOTIFICATION_FROM_EMAIL", "set the sender; without one Resend only writes to yourself")
         )
     if complete:
         sources = [name for name in _SOURCES if name in raw.get("SOURCE", "scraper")]  # one of the values may be wrong
-        problems += [Settings.problem(name) for name in _missing(raw, raw.get("DATABASE_TRANSPORT", "auto"), sources)]
+        missing = [Settings.problem(name) for name in _missing(raw, raw.get("DATABASE_TRANSPORT", "auto"), sources)]
+        problems += [_still_placeholder(one) if one.name in given else one for one in missing]
     if settings is None or problems:
         raise SettingsError(problems)
     return settings
+
+
+def unknown_names(env_file: Path = ROOT / ".env") -> list[Problem]:
+    """Names in the file that are no settings of ours, each with the one that may be meant."""
+    known = {*names(), *_OLD_NAMES}
+    given = dotenv_values(env_file) if env_file.is_file() else {}
+    found = []
+    for name in given:
+        if name not in known:
+            near = get_close_matches(name.upper(), known, 1, 0.8)
+            meant = f"; is {near[0]} meant?" if near else ""
+            found.append(Problem(name, f"is no setting of PickMyClass{meant}"))
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,6 +283,24 @@ def _gather(environ: Mapping[str, str], env_file: Path | None) -> dict[str, str]
             merged[new] = merged[old]
     known = set(names())
     return {name: value.strip() for name, value in merged.items() if name in known and value and value.strip()}
+
+
+def _unfit_schedule(raw: Mapping[str, str]) -> list[Problem]:
+    """What is wrong with the schedule in its own time zone; a zone that does not exist is a problem of its own."""
+    schedule, zone = (
+        raw.get(name, Settings.model_fields[name.lower()].default) for name in ("CRON_SCHEDULE", "CRON_TIMEZONE")
+    )
+    try:
+        check_schedule(schedule, values.timezone(zone))
+    except ScheduleError as error:
+        return [Problem("CRON_SCHEDULE", str(error))]
+    except ValueError:
+        return _unfit_schedule({**raw, "CRON_TIMEZONE": "UTC"})
+    return []
+
+
+def _still_placeholder(problem: Problem) -> Problem:
+    return Problem(problem.name, problem.remedy.replace("not set", "still the placeholder of .env.example", 1))
 
 
 def _missing(given: Collection[str], transport: str, sources: Iterable[str]) -> list[str]:

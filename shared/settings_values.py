@@ -8,7 +8,14 @@ import re
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
-from shared.schedule import ScheduleError, check_schedule
+LEAST_SECRET = 16
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+_PLACEHOLDER = re.compile(r"change-me|your-project\.supabase\.co|(?<![\w-])example\.com\b")
+
+
+def is_placeholder(value: str) -> bool:
+    """Whether a value is still that of `.env.example`, or made of it: then nothing is set."""
+    return _PLACEHOLDER.search(value) is not None
 
 
 def _has_address(value: str) -> bool:
@@ -24,6 +31,15 @@ def http_url(value: str) -> str:
     if not re.fullmatch(r"https?://[^\s/@?#:][^\s/@?#]*(/[^\s?#]*)?", value) or not _has_address(value):
         raise ValueError("must be an http(s) URL without credentials, query or fragment")
     return value.rstrip("/")
+
+
+def site_url(value: str) -> str:
+    """Where students come to. One-click links of plain http are followed by no mail program."""
+    value = http_url(value)
+    host = (urlsplit(value).hostname or "").lower()
+    if value.startswith("http://") and host not in LOOPBACK and not host.endswith(".localhost"):
+        raise ValueError("must begin with https://; mail programs follow no one-click links of plain http")
+    return value
 
 
 def redis_url(value: str) -> str:
@@ -84,6 +100,15 @@ def cron_secret(value: str) -> str:
     secrets = value.split(",")
     if len(secrets) > 2 or not all(secret.strip() for secret in secrets):
         raise ValueError("must be one secret, or two separated by a comma while rotating")
+    for one in secrets:
+        secret(one.strip())
+    return value
+
+
+def secret(value: str) -> str:
+    """One that cannot be guessed; setup makes such."""
+    if len(value) < LEAST_SECRET:
+        raise ValueError(f"must have at least {LEAST_SECRET} characters: `openssl rand -base64 32` makes one")
     return value
 
 
@@ -114,13 +139,4 @@ def timezone(value: str) -> str:
         ZoneInfo(value)
     except (KeyError, OSError, ValueError) as error:
         raise ValueError("must be a time zone name such as America/Phoenix") from error
-    return value
-
-
-def schedule(value: str) -> str:
-    """A schedule that skips no slot, or off."""
-    try:
-        check_schedule(value)
-    except ScheduleError as error:
-        raise ValueError(str(error)) from error
     return value

@@ -29,12 +29,13 @@ def doctor(as_json: bool) -> None:
         found = unreadable_settings(error)
     problems = sum(one.level == PROBLEM for one in found)
     said = f"{problems} problem{'s' if problems > 1 else ''}." if problems else "Everything is set up right."
-    screen.show([asdict(one) for one in found], *(_line(one) for one in found), "", said)
+    screen.show([asdict(one) for one in found], *(line_of(one) for one in found), "", said)
     if problems:
         sys.exit(1)
 
 
-def _line(found: Finding) -> Text:
+def line_of(found: Finding) -> Text:
+    """A finding on a line, with its remedy below."""
     mark = {"ok": "ok      ", "note": "note    ", "problem": "problem "}[found.level]
     line = Text.assemble((mark, STYLES[found.level]), (f"{found.subject}: ", "bold"), visible(found.what))
     return line.append(f"\n        -> {visible(found.remedy)}") if found.remedy else line

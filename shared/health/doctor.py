@@ -21,9 +21,9 @@ from shared.health.findings import Finding, fine, note, problem
 from shared.health.probes import Probes
 from shared.migrations import MIGRATIONS, read_migrations
 from shared.parts import Parts
-from shared.redis import RedisError
+from shared.redis import RedisError, Writes, refuses_writes
 from shared.routines import outdated
-from shared.settings import ROOT, SettingsError
+from shared.settings import ROOT, SettingsError, unknown_names
 
 DEADLINE_SECONDS = 10.0
 SLOW_REDIS_MS = 50.0
@@ -58,6 +58,8 @@ def settings(parts: Parts) -> Iterator[Finding]:
     for name in missing:
         meaning = parts.settings.problem(name).remedy.removeprefix("not set; ")
         yield problem("settings", f"{name} is not set", f"Set it in .env: {meaning}")
+    for unknown in unknown_names():
+        yield note("settings", str(unknown), "Mend the name in .env, or take the line out")
     if not missing:
         yield fine("settings", "everything that is required is set")
     optional = {
@@ -76,10 +78,15 @@ def redis(parts: Parts) -> Iterator[Finding]:
         return
     try:
         latency = min(_milliseconds(parts.redis.ping) for _ in range(3))
+        Writes().try_one(parts.redis, parts.settings.redis_prefix)
     except AuthenticationError:
         yield problem("redis", "it refuses the password", "Correct the password in REDIS_URL")
         return
     except RedisError as error:
+        if refuses_writes(error):
+            remedy = "Raise `maxmemory`, or let REDIS_URL lead to the master"
+            yield problem("redis", f"it takes no writes ({type(error).__name__})", remedy)
+            return
         remedy = "Start it (`systemctl start redis-server`) or correct host and port in REDIS_URL"
         yield problem("redis", f"it does not answer ({type(error).__name__})", remedy)
         return

@@ -68,4 +68,5 @@ class SigningKeys:
                 raise ValueError("not the keys")
             body = read_body(response, MAX_BYTES)
         keys = json.loads(body)["keys"][:MAX_KEYS]
-        return {key["kid"]: key for key in keys if isinstance(key.get("kid"), str)}
+        # A key that is published to encrypt with verifies nothing (RFC 7517, 4.2).
+        return {key["kid"]: key for key in keys if isinstance(key.get("kid"), str) and key.get("use", "sig") == "sig"}

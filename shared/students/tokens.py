@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import uuid
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -12,8 +13,11 @@ from shared.students.jwks import SigningKeys
 if TYPE_CHECKING:
     import jwt
 
+log = logging.getLogger(__name__)
+
 AUDIENCE = "authenticated"
-LEEWAY_SECONDS = 10
+LEEWAY_SECONDS = 30
+"""By how much our clock and that of whoever signed may differ."""
 MAX_LENGTH = 8 * 1024
 _ASYMMETRIC = ("ES256", "RS256")
 
@@ -54,6 +58,9 @@ class AccessTokens:
                 options={"require": ["exp", "sub", "aud", "iss"]},
             )
             return {**claims, "sub": str(uuid.UUID(claims["sub"]))}
+        except jwt.ImmatureSignatureError:
+            log.warning("a good token is from the future: look at this machine's clock (`timedatectl`)")
+            return None
         except (jwt.PyJWTError, ValueError, TypeError, AttributeError):
             return None
 

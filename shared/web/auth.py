@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hmac
+from urllib.parse import urlsplit
 
 from flask import Request
 
 from shared.settings import Settings
+from shared.settings_values import LOOPBACK
 from shared.web.replies import failure
 
 
@@ -47,6 +49,10 @@ def require_operator(request: Request, settings: Settings, refusal: str = "Unaut
 
 
 def is_local(request: Request) -> bool:
-    """Whether the caller is on this machine and came directly; a proxy in front says whom it speaks for."""
+    """Whether the caller is on this machine and came directly.
+
+    A proxy in front says whom it speaks for, and one that does not passes on the name that its own caller asked for.
+    """
+    asked_for = urlsplit(f"//{request.host}").hostname
     forwarded = any(name in request.headers for name in ("X-Forwarded-For", "Forwarded", "X-Real-Ip", "Via"))
-    return request.remote_addr in ("127.0.0.1", "::1") and not forwarded
+    return request.remote_addr in ("127.0.0.1", "::1") and asked_for in LOOPBACK and not forwarded

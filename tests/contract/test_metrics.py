@@ -38,6 +38,14 @@ def test_a_proxy_on_this_machine_speaks_for_somebody_else(site: Site, header: st
     assert site.ask("GET", "/metrics", headers={header: "127.0.0.1"}, **LOCAL).status_code == 401
 
 
+@pytest.mark.parametrize(("host", "status"), [
+    ("localhost", 200), ("127.0.0.1:8080", 200), ("[::1]:8080", 200),
+    ("classes.example.edu", 401), ("localhost.evil.test", 401), ("127.0.0.1.nip.io", 401),
+])  # fmt: skip
+def test_a_proxy_that_adds_no_header_passes_on_the_name_that_was_asked_for(site: Site, host: str, status: int) -> None:
+    assert site.ask("GET", "/metrics", headers={"Host": host}, **LOCAL).status_code == status
+
+
 def test_names_follow_the_conventions(site: Site) -> None:
     for name, _ in figures(site):
         assert re.fullmatch(r"pickmyclass_[a-z0-9_]+", name)

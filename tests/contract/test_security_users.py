@@ -78,6 +78,15 @@ def test_a_token_whose_claims_are_wrong_is_refused(site: Site) -> None:
         assert refused(site, signed_by_hand(header, claims(user, **changed), JWT_SECRET.encode())), changed
 
 
+@pytest.mark.parametrize(("ahead", "welcome"), [(15, True), (25, True), (90, False)])
+def test_clocks_may_differ_by_half_a_minute_and_more_is_said(
+    site: Site, caplog: pytest.LogCaptureFixture, ahead: int, welcome: bool
+) -> None:
+    body = claims(site.world.add_user(), iat=int(time.time()) + ahead)
+    assert refused(site, signed_by_hand({"alg": "HS256", "typ": "JWT"}, body, JWT_SECRET.encode())) is not welcome
+    assert any("timedatectl" in record.message for record in caplog.records) is not welcome
+
+
 def test_alg_none_and_foreign_signatures_are_refused(site: Site) -> None:
     user = site.world.add_user()
     body = claims(user)
@@ -237,6 +246,7 @@ class Keys:
     def __init__(self) -> None:
         self.private = {"one": ec.generate_private_key(ec.SECP256R1())}
         self.fetched, self.status = 0, 200
+        self.marks = {"use": "sig"}
         self.server = Server(self.answer)
 
     def answer(self, request: Request) -> Answer:
@@ -245,7 +255,7 @@ class Keys:
         keys = []
         for key_id, key in self.private.items():
             kind = jwt.algorithms.RSAAlgorithm if isinstance(key, rsa.RSAPrivateKey) else jwt.algorithms.ECAlgorithm
-            keys.append(kind.to_jwk(key.public_key(), as_dict=True) | {"kid": key_id, "use": "sig"})
+            keys.append(kind.to_jwk(key.public_key(), as_dict=True) | {"kid": key_id} | self.marks)
         return json_answer({"keys": keys}, self.status)
 
     def sign(self, key_id: str, algorithm: str = "ES256", **changed: object) -> str:
@@ -278,6 +288,14 @@ def test_a_projects_published_key_is_fetched_once_and_kept(keys: Keys) -> None:
     tokens = verifier(keys, Hands())
     assert [tokens.user_id(keys.sign("one")) for _ in range(5)] == [USER] * 5
     assert keys.fetched == 1
+
+
+@pytest.mark.parametrize(("marks", "verifies"), [({"use": "enc"}, False), ({"use": "sig"}, True), ({}, True)])
+def test_a_key_that_is_published_to_encrypt_with_verifies_nothing(
+    keys: Keys, marks: dict[str, str], verifies: bool
+) -> None:
+    keys.marks = marks
+    assert verifier(keys, Hands()).user_id(keys.sign("one")) == (USER if verifies else None)
 
 
 def test_rsa_keys_work_too(keys: Keys) -> None:

@@ -33,7 +33,7 @@ from workshop.inbox.server import InboxApp
 from workshop.parts.redis import EmbeddedRedis
 from workshop.parts.web import Server
 
-SECRET = "operator-secret"
+SECRET = "the-secret-of-operators"
 SITE = "https://site.example.edu"
 PROJECT = "http://abcdefgh.supabase.test"
 JWT_SECRET = "a-jwt-secret-of-at-least-32-characters"

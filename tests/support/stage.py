@@ -27,7 +27,7 @@ from workshop.parts.web import Server
 
 TERM = "2267"
 EVEN, ODD = Section(TERM, "12340"), Section(TERM, "12341")
-TOKEN, SECRET = "scraper-token", "operator-secret"
+TOKEN, SECRET = "scraper-token", "the-secret-of-operators"
 COURSE = Course("CSE", "110", "Principles of Programming", "Coor Hall 170", "M W 9:00 AM - 10:15 AM")
 
 

@@ -5,15 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from shared.settings import ROOT, Settings, SettingsError, Supervisor, load, names, take_supervisor
+from shared.settings import ROOT, Settings, SettingsError, Supervisor, load, names, take_supervisor, unknown_names
 
 GOOD = {
     "REDIS_URL": "redis://localhost:6379",
     "DATABASE_URL": "postgresql://localhost/pickmyclass",
     "SCRAPER_URL": "https://scraper.example",
     "SCRAPER_SECRET_TOKEN": "token",
-    "CRON_SECRET": "secret",
-    "UNSUBSCRIBE_SIGNING_SECRET": "signing",
+    "CRON_SECRET": "a-secret-of-operators",
+    "UNSUBSCRIBE_SIGNING_SECRET": "a-secret-that-signs",
     "SITE_URL": "https://example.edu/",
 }
 
@@ -216,7 +216,7 @@ def test_the_environment_wins_over_the_file_and_empty_means_not_set(tmp_path: Pa
 
 
 def test_no_secret_is_in_the_representation_of_the_settings() -> None:
-    shown = repr(load({**GOOD, "CRON_SECRET": "hunter2", "REDIS_URL": "redis://:hunter2@h:1"}, None))
+    shown = repr(load({**GOOD, "CRON_SECRET": "hunter2hunter2hunter2", "REDIS_URL": "redis://:hunter2@h:1"}, None))
     assert "hunter2" not in shown
 
 
@@ -230,6 +230,89 @@ def test_the_example_file_lists_every_setting_with_its_comment_and_default() -> 
         field = Settings.model_fields[name.lower()]
         if field.default is not None:
             assert value == str(field.default), name
+
+
+def example() -> dict[str, str]:
+    """Every line of the example file, also those that are switched off."""
+    text = (ROOT / ".env.example").read_text()
+    return dict(re.findall(r"^#? ?([A-Z_]+)=(.*)$", text, re.MULTILINE))
+
+
+def test_the_example_file_as_it_is_has_nothing_set_that_only_a_person_knows() -> None:
+    with pytest.raises(SettingsError) as caught:
+        load(example(), None, complete=True)
+    told = {problem.name: problem.remedy for problem in caught.value.problems}
+    assert {"SCRAPER_URL", "SCRAPER_SECRET_TOKEN", "CRON_SECRET", "UNSUBSCRIBE_SIGNING_SECRET", "SITE_URL"} <= set(told)
+    assert told["CRON_SECRET"].startswith("still the placeholder of .env.example; ")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("CRON_SECRET", "change-me"),
+        ("REDIS_URL", "redis://:change-me@127.0.0.1:6379/0"),
+        ("SITE_URL", "https://pickmyclass.example.com"),
+        ("SCRAPER_URL", "https://scraper.example.com/"),
+    ],
+)
+def test_a_placeholder_counts_as_not_set(name: str, value: str) -> None:
+    settings = load({**GOOD, name: value}, None)
+    assert (getattr(settings, name.lower()), settings.missing()) == (None, [name])
+
+
+@pytest.mark.parametrize("host", ["myexample.com", "example.community", "example.org"])
+def test_what_only_resembles_a_placeholder_is_set(host: str) -> None:
+    assert load({**GOOD, "SITE_URL": f"https://{host}"}, None).site_url == f"https://{host}"
+
+
+@pytest.mark.parametrize("name", ["CRON_SECRET", "UNSUBSCRIBE_SIGNING_SECRET"])
+def test_a_secret_that_can_be_guessed_is_refused_with_how_to_make_one(name: str) -> None:
+    for value in ("x" * 15, *(["x" * 16 + ",short"] if name == "CRON_SECRET" else [])):
+        with pytest.raises(SettingsError, match=f"{name}: must have at least 16 characters: `openssl"):
+            load({**GOOD, name: value}, None)
+    load({**GOOD, name: "x" * 16}, None)
+
+
+@pytest.mark.parametrize(("url", "good"), [
+    ("http://classes.example.edu", False), ("http://10.0.0.7", False), ("https://classes.example.edu", True),
+    ("http://localhost:8080", True), ("http://127.0.0.1", True), ("http://[::1]:8080", True),
+])  # fmt: skip
+def test_a_site_of_plain_http_is_refused_unless_it_is_this_machine(url: str, good: bool) -> None:
+    if good:
+        assert load({**GOOD, "SITE_URL": url}, None).site_url == url
+    else:
+        with pytest.raises(SettingsError, match="SITE_URL: must begin with https"):
+            load({**GOOD, "SITE_URL": url}, None)
+
+
+@pytest.mark.parametrize(("zone", "schedule", "good"), [
+    ("America/Phoenix", "0,30 * * * *", True),
+    ("America/Phoenix", "14,46 * * * *", True),
+    ("Asia/Kathmandu", "14,46 * * * *", False),  # its hours begin at our quarters
+    ("Asia/Kathmandu", "0,29 * * * *", True),
+    ("America/Phoenix", "0,29 * * * *", False),
+    ("America/Phoenix", "0,30 0-23 * * *", True),
+    ("America/New_York", "0,30 0-23 * * *", False),  # the hour that comes twice in autumn
+    ("America/New_York", "0,30 * * * *", True),
+])  # fmt: skip
+def test_a_schedule_is_tried_in_its_own_time_zone(zone: str, schedule: str, good: bool) -> None:
+    given = {**GOOD, "CRON_TIMEZONE": zone, "CRON_SCHEDULE": schedule}
+    if good:
+        load(given, None)
+    else:
+        with pytest.raises(SettingsError, match="CRON_SCHEDULE: skips the slot at"):
+            load(given, None)
+
+
+def test_names_that_nobody_knows_are_pointed_out_with_the_one_that_may_be_meant(tmp_path: Path) -> None:
+    file = tmp_path / ".env"
+    file.write_text("SITE_URl=https://x.edu\nCRON_SECRETS=x\nPORT=80\nNEXT_PUBLIC_SITE_URL=x\nMY_OWN=1\n")
+    assert [str(one) for one in unknown_names(file)] == [
+        "SITE_URl: is no setting of PickMyClass; is SITE_URL meant?",
+        "CRON_SECRETS: is no setting of PickMyClass; is CRON_SECRET meant?",
+        "MY_OWN: is no setting of PickMyClass",
+    ]
+    assert unknown_names(tmp_path / "none") == []
 
 
 def test_what_systemd_told_is_taken_out_of_the_environment() -> None:

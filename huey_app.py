@@ -8,10 +8,12 @@ from __future__ import annotations
 import logging
 import socket
 import time
+from contextlib import suppress
 from typing import Any
 
 from shared.checks.duties import Duties, Heard, Worker
-from shared.checks.queued import check_queued
+from shared.checks.queued import check_queued, look_queued
+from shared.database import DatabaseError
 from shared.health.alerts import Unclaimed, raise_alerts
 from shared.health.heartbeat import Heartbeat
 from shared.health.maintenance import Maintenance
@@ -59,6 +61,8 @@ def build(parts: Wiring, *, replay: bool = False) -> LeasedConsumer:
 
     consumer = huey.create_consumer(workers=settings.workers, worker_id=parts.incarnation)
     pulse = Pulse(parts, consumer)
+    if not replay and settings.looks_per_minute != 0 and settings.cron_schedule != OFF:
+        declare_looks(huey, parts, consumer)
     return consumer
 
 
@@ -70,8 +74,14 @@ def declare_task(huey: LeasedHuey, parts: Wiring) -> None:
         delivery = current_delivery()
         if delivery is None:
             raise RuntimeError("process_section runs in a consumer; use `./run.sh ops check` to check by hand")
-        report = check_queued(parts.checker, delivery, parts.durations)
-        if report.emails_queued:
+        if "listing" in delivery.payload:
+            emails, alone = look_queued(parts.checker, parts.looker, delivery, parts.durations)
+            if alone:
+                tick_id, replay = delivery.payload["tick_id"], delivery.now is not None
+                parts.ticker.requeue(alone, tick_id, replay=replay, urgent=False)
+        else:
+            emails = check_queued(parts.checker, delivery, parts.durations).emails_queued
+        if emails:
             huey.wake("mail")
 
 
@@ -88,6 +98,28 @@ def declare_ticks(huey: LeasedHuey, duties: Duties, schedule: str, timezone: str
         ran = duties.catch_up(latest_slots(schedule, timezone, duties.clock()), turn.wait)
         if not any(report.begun for report in ran):  # what was queued a moment ago is not lost yet
             duties.rescue()
+
+
+def declare_looks(huey: LeasedHuey, parts: Wiring, consumer: LeasedConsumer) -> None:
+    """Looks between the ticks; while checks of the floor are under way those go first."""
+
+    def is_busy() -> bool:
+        seen = consumer.snapshot()
+        return bool(seen.running or seen.buffered or seen.delayed or seen.waiting)
+
+    @huey.control(every=parts.durations.minute)
+    def looks(turn: Turn) -> float:
+        began = time.monotonic()
+        try:
+            parts.looks.minute(lambda: turn.is_stopping or is_busy(), lambda: huey.wake("mail"))
+        except DatabaseError as error:
+            log.warning("no extra looks in this minute", extra={"error": str(error)})
+        return max(parts.durations.minute - (time.monotonic() - began), 0.0)
+
+    @huey.on_shutdown(name="leave_looks")  # type: ignore[untyped-decorator]  # huey has no types
+    def leave_looks() -> None:
+        with suppress(DatabaseError):  # the lease ends by itself
+            parts.looks.leave()
 
 
 def declare_mail(huey: LeasedHuey, parts: Wiring) -> None:

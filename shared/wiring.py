@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import socket
 import threading
@@ -15,6 +16,8 @@ from zoneinfo import ZoneInfo
 
 from shared import logs
 from shared.checks.check import Checker
+from shared.checks.look import Looker
+from shared.checks.looks import AT_ONCE, Looks, Pace
 from shared.checks.measures import MeasuredChecker, MeasuredSource, Measures
 from shared.checks.tick import Ticker
 from shared.clock import Clock, now
@@ -184,7 +187,28 @@ class Wiring:
     @part
     def ticker(self) -> Ticker:
         """Queues what is due."""
-        return Ticker(self.database, self.huey, self.lock, self.clock, self.durations)
+        return Ticker(self.database, self.huey, self.lock, self.clock, self.durations, self.sources.listing_of)
+
+    @part
+    def looker(self) -> Looker:
+        """Looks at listings."""
+        return Looker(self.database, self.checker.read_listing, self.checker.strike, self.clock)
+
+    @part
+    def looks(self) -> Looks:
+        """Decides where to look between the ticks."""
+        return Looks(
+            self.database,
+            self.looker,
+            self.checker,
+            listing_of=self.sources.listing_of,
+            pace=self._pace,
+            worker=self.incarnation,
+            timezone=self.settings.cron_timezone,
+            clock=self.clock,
+            durations=self.durations,
+            replay=self.replay,
+        )
 
     @part
     def auth(self) -> AuthService:
@@ -266,6 +290,15 @@ class Wiring:
             else breaker
         )
         return Guarded(MeasuredSource(source, self.measures), gate, pause)
+
+    def _pace(self) -> Pace:
+        """As many calls as the settings allow; without a word there what keeps half of the scraper's threads busy."""
+        if self.settings.sources[0] == "asu":
+            calls = CALLS_A_MINUTE if self.settings.looks_per_minute is None else self.settings.looks_per_minute
+            return Pace(calls * 24 * 60, calls)
+        seconds = self.measures.seconds_of_a_look or self.durations.scrape
+        most = min(AT_ONCE * self.durations.minute / seconds, self.settings.looks_per_minute or math.inf)
+        return Pace(most * 24 * 60, most)
 
     def _recheck(self, sections: Sequence[Section]) -> bool:
         """Queue the sections that the mass-event guard wants to see once more; whether all of them went in."""

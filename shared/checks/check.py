@@ -19,7 +19,7 @@ from shared.sections.changes import Changes, EventKind, detect
 from shared.sections.section import Facts, Known, Observation, Section
 from shared.sections.slots import group_of, latest_slot
 from shared.source import answers, breaker
-from shared.source.answers import Answer, Broken, Found, NotFound, Throttled
+from shared.source.answers import Answer, Broken, Found, Listing, ListingAnswer, NotFound, Throttled
 from shared.source.permit import Permit
 from shared.source.sources import Leave, Sources
 
@@ -80,7 +80,8 @@ class CheckOrder:
     `now` is set in a replay and stands for every clock; `lease_to` names the caller who will send the mail that
     this check owes itself (HTTP), instead of leaving it to the mailer, and keeps it from the mailers for
     `lease_seconds`; `timeout` bounds the scrape, in seconds; a queued job brings its `permit` along,
-    everybody else asks the breaker.
+    everybody else asks the breaker. Without `touch` (a look between the ticks) the dashboard is left alone while
+    nothing has changed.
     """
 
     section: Section
@@ -91,6 +92,7 @@ class CheckOrder:
     lease_seconds: float = 120.0
     timeout: float = QUEUE_TIMEOUT
     permit: Permit | None = None
+    touch: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,13 +135,16 @@ class Checker:
 
     def leave(self, permit: Permit | None = None) -> Leave:
         """Leave to look a section up. Raises `BreakerOpenError` and `BreakerUnknownError`."""
-        match self.sources.leave(permit):
-            case breaker.Refused(retry_after):
-                raise BreakerOpenError(retry_after)
-            case breaker.Unknown():
-                raise BreakerUnknownError
-            case Leave() as leave:
-                return leave
+        return leave_of(self.sources.leave(permit))
+
+    def read_listing(self, listing: Listing, timeout: float, permit: Permit | None) -> ListingAnswer:
+        """What the source says of a listing. Raises `BreakerOpenError` and `BreakerUnknownError`."""
+        with leave_of(self.sources.leave_to_read(permit)) as leave:
+            return leave.read(listing, timeout)
+
+    def strike(self, section: Section, observed_at: datetime, tick_id: str | None, now: datetime | None) -> int:
+        """Record that the source does not know the section; how many emails that owes. Raises `CheckError`."""
+        return self._strike(CheckOrder(section, tick_id=tick_id, now=now), observed_at).emails_queued
 
     def give_up(self, section: Section, began: datetime, why: CheckError) -> None:
         """Record that the attempt for the slot of `began` has ended without an observation, and why."""
@@ -211,6 +216,17 @@ class Checker:
             raise CheckError("database failed", retry=True, code="database") from error
 
 
+def leave_of(answer: Leave | breaker.Refused | breaker.Unknown) -> Leave:
+    """The leave in the gate's answer. Raises `BreakerOpenError` and `BreakerUnknownError` when there is none."""
+    match answer:
+        case breaker.Refused(retry_after):
+            raise BreakerOpenError(retry_after)
+        case breaker.Unknown():
+            raise BreakerUnknownError
+        case Leave() as leave:
+            return leave
+
+
 def known_from_json(answer: dict[str, Any]) -> Known:
     """A baseline as the SQL functions give it: `version`, `observed_at`, `facts`."""
     facts, observed_at = answer["facts"], answer["observed_at"]
@@ -245,6 +261,7 @@ def _check_json(order: CheckOrder, known: Known, seen: Observation, changes: Cha
         "source": seen.source,
         "slot": _slot(order.section, seen.observed_at).isoformat(),
         "tick_id": order.tick_id,
+        "touch": order.touch,
         "lease_to": order.lease_to,
         "lease_limit": INLINE_MAIL if order.lease_to else 0,
         "lease_seconds": order.lease_seconds,

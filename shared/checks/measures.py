@@ -41,6 +41,13 @@ class Measures:
             self._lookups[answer] += 1
             self._observe("lookup", seconds)
 
+    @property
+    def seconds_of_a_look(self) -> float | None:
+        """How long a look takes on average; none before the first."""
+        with self._lock:
+            looks = sum(self._lookups.values())
+            return self._sums["lookup"] / looks if looks else None
+
     def as_json(self) -> dict[str, Any]:
         """Everything counted so far, as it travels with a beat."""
         with self._lock:

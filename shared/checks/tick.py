@@ -9,7 +9,8 @@ from __future__ import annotations
 import logging
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -26,6 +27,7 @@ from shared.logs import bind
 from shared.queue.jobs import Job
 from shared.sections.section import Section
 from shared.sections.slots import Group, group_of, latest_slot, next_slot, slot_start
+from shared.source.answers import Listing
 
 log = logging.getLogger(__name__)
 
@@ -81,6 +83,7 @@ class Ticker:
     lock: Locks
     clock: Clock
     durations: Durations = field(default_factory=Durations)
+    listing_of: Callable[[Section, str | None], Listing | None] = lambda _section, _subject: None
 
     def tick(self, order: TickOrder, wait: Callable[[float], bool] | None = None) -> TickReport:
         """Take the lock, begin the tick, queue the due sections page by page, note how it went, release.
@@ -154,12 +157,30 @@ class Ticker:
         enqueued = queued = 0
         for page in self._due(order, started_at, unattempted_only):
             now = self.clock()
-            jobs = [
-                job_for(Section(row["term"], row["class_nbr"]), row, tick_id, now, replay=order.replay) for row in page
-            ]
-            pushed = self.queue.push(jobs, _ms(now))
-            enqueued, queued = enqueued + pushed.enqueued, queued + pushed.already_queued
+            jobs = self._jobs(page, tick_id, now, replay=order.replay)
+            new = self.queue.push([job for job, _ in jobs], _ms(now)).keys
+            enqueued += sum(sections for job, sections in jobs if job.key in new)
+            queued += sum(sections for job, sections in jobs if job.key not in new)
         return enqueued, queued
+
+    def _jobs(self, page: list[dict[str, Any]], tick_id: str, now: datetime, *, replay: bool) -> list[tuple[Job, int]]:
+        """One job for each listing that tells of due sections, one for each section that none tells of.
+
+        Beside each job how many sections it is for.
+        """
+        alone, together = [], defaultdict[Listing, list[str]](list)
+        for row in page:
+            section = Section(row["term"], row["class_nbr"])
+            listing = self.listing_of(section, row["subject"])
+            if listing is None:
+                alone.append((job_for(section, row, tick_id, now, replay=replay), 1))
+            else:
+                together[listing].append(section.class_nbr)
+        listings = [
+            (job_for_listing(listing, numbers, tick_id, now, replay=replay), len(numbers))
+            for listing, numbers in together.items()
+        ]
+        return listings + alone
 
     def _due(self, order: TickOrder, started_at: str | None, unattempted_only: bool) -> Iterator[list[dict[str, Any]]]:
         """The due sections with their baselines, a page at a time, so that memory stays flat."""
@@ -217,6 +238,22 @@ def job_for(
         expires_at=_ms(next_slot(group_of(section.class_nbr), now)),
         now=_ms(now) if replay else None,
         urgent=urgent,
+    )
+
+
+def job_for_listing(
+    listing: Listing, class_nbrs: Sequence[str], tick_id: str, now: datetime, *, replay: bool = False
+) -> Job:
+    """The queue's job for one look at a listing, for the sake of its sections `class_nbrs`, which are due.
+
+    It expires when the first of them is due again.
+    """
+    return Job(
+        task=TASK,
+        key=listing.key,
+        payload={"tick_id": tick_id, "listing": [listing.term, listing.subject], "sections": list(class_nbrs)},
+        expires_at=min(_ms(next_slot(group_of(number), now)) for number in class_nbrs),
+        now=_ms(now) if replay else None,
     )
 
 

@@ -40,10 +40,11 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class PushResult:
-    """How many of the pushed jobs are new, and how many were waiting or running already."""
+    """How many of the pushed jobs are new, and how many were waiting or running already; the keys of the new ones."""
 
     enqueued: int
     already_queued: int
+    keys: frozenset[str] = field(default=frozenset(), compare=False)
 
 
 @dataclass(slots=True)

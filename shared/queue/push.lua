@@ -1,6 +1,6 @@
 -- Queue jobs that are not queued yet. KEYS: waiting, jobs, doorbell, consumers, dead letters, dead flag.
 -- ARGV: now in ms by the clock of the slots, prefix of the held texts, most dead letters, then key, id, body, urgent per
--- job. Answers how many are new. Repeated, it finds them queued.
+-- job. Answers the keys of the new ones. Repeated, it finds them queued.
 
 local waiting, jobs, doorbell, consumers = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local now, prefix = tonumber(ARGV[1]), ARGV[2]
@@ -30,13 +30,14 @@ local function is_queued(key, body)
   return tag == 'R' or tag == 'F'
 end
 
-local store, normal, urgent, seen = {}, {}, {}, {}
+local store, normal, urgent, seen, new = {}, {}, {}, {}, {}
 for i, key in ipairs(keys) do
   local at = FIRST + (i - 1) * 4
   if not seen[key] and not (bodies[i] and is_queued(key, bodies[i])) then
     local entries = ARGV[at + 3] == '1' and urgent or normal
     entries[#entries + 1] = key .. ' ' .. ARGV[at + 1]
     store[#store + 1] = key
+    new[#new + 1] = key
     store[#store + 1] = ARGV[at + 2]
   end
   seen[key] = true
@@ -48,4 +49,4 @@ if #store > 0 then
 end
 if #keys > 0 then ring(doorbell) end -- also when all wait already: a ring may have been lost
 tell_put_aside(KEYS[5], KEYS[6], ARGV[1], tonumber(ARGV[3]))
-return #normal + #urgent
+return new

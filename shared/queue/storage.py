@@ -112,11 +112,11 @@ class QueueStorage(BaseStorage):  # type: ignore[misc]  # huey has no types
         return self._push(list(deliveries), now_ms)
 
     def _push(self, deliveries: list[Delivery], now_ms: int) -> PushResult:
-        enqueued = 0
+        new: list[str] = []
         keys = [self.waiting, self.jobs, self.doorbell, self.consumers, self.dead, self.dead_flag]
         for chunk in _chunks(deliveries):
-            enqueued += _PUSH(self.client, keys, [now_ms, self._held_prefix, MAX_DEAD_LETTERS, *chunk])
-        return PushResult(enqueued, len(deliveries) - enqueued)
+            new += _PUSH(self.client, keys, [now_ms, self._held_prefix, MAX_DEAD_LETTERS, *chunk])
+        return PushResult(len(new), len(deliveries) - len(new), frozenset(new))
 
     def take(self, worker: str, expected: str, holding: str, settled: Settlement, wish: Wish) -> Taken:
         """One round trip of a consumer: settle, say what is held, take. Raises `RedisError`."""

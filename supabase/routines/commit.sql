@@ -240,7 +240,11 @@ begin
         moved_at = case when p_check -> 'events' @> any (array['[{"kind": "seat_available"}]',
                                                               '[{"kind": "seats_filled"}]']::jsonb[])
                         then v_observed_at else c.moved_at end,
-        source = coalesce(p_check ->> 'source', c.source), listing = coalesce(p_check ->> 'listing', c.listing),
+        source = coalesce(p_check ->> 'source', c.source),
+        -- A listing's look tells when a full section was last seen full; one that did not see that is no such look.
+        listing = case when (p_check ->> 'is_full')::boolean is not true
+                            and coalesce(v_facts ->> 'non_reserved_seats', v_facts ->> 'seats_available') = '0'
+                       then null else coalesce(p_check ->> 'listing', c.listing) end,
         not_found_strikes = 0, first_strike_at = null
     where c.term = v_known.term and c.class_nbr = v_known.class_nbr
     returning c.* into v_new;

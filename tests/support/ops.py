@@ -191,6 +191,7 @@ def bundle(ops_postgres_url: str, ops_postgres: psycopg.Connection[Any], ops_red
         "DATABASE_URL": ops_postgres_url,
         "REDIS_URL": ops_redis.url,
         "SCRAPER_URL": "http://127.0.0.1:9",
+        "LOOKS_PER_MINUTE": "0",
         "SCRAPER_SECRET_TOKEN": "scraper-token",
         "CRON_SECRET": SECRET,
         "UNSUBSCRIBE_SIGNING_SECRET": "unsubscribe-secret",

@@ -173,6 +173,7 @@ def site(
         "DATABASE_TRANSPORT": "postgres",
         "SUPABASE_JWT_SECRET": JWT_SECRET,
         "SCRAPER_URL": town.campus_server.url,
+        "LOOKS_PER_MINUTE": "0",
         "SCRAPER_SECRET_TOKEN": "scraper-token",
         "CRON_SECRET": SECRET,
         "UNSUBSCRIBE_SIGNING_SECRET": "unsubscribe-secret",

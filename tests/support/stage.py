@@ -84,6 +84,7 @@ def stage(postgres_url: str, postgres: psycopg.Connection[Any], ops_redis: Embed
             "DATABASE_URL": postgres_url,
             "REDIS_URL": ops_redis.url,
             "SCRAPER_URL": campus_server.url,
+            "LOOKS_PER_MINUTE": "0",
             "SCRAPER_SECRET_TOKEN": TOKEN,
             "CRON_SECRET": SECRET,
             "UNSUBSCRIBE_SIGNING_SECRET": "unsubscribe-secret",

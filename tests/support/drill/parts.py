@@ -145,6 +145,7 @@ class Parts:
         # The rehearsal ticks by hand: a tick of the clock's own would make it a matter of luck who looks first.
         stack.environment |= {
             "SCRAPER_URL": new_scraper.url,
+            "LOOKS_PER_MINUTE": "0",
             "UNSUBSCRIBE_LEGACY_SECRET": OLD_KEY,
             "CRON_SCHEDULE": "off",
         }

@@ -17,7 +17,7 @@ class ListQueue:
     def push(self, jobs: Sequence[Job], now_ms: int) -> PushResult:
         """Take jobs in."""
         self._waiting += [Delivery.of(job, f"job-{number}", now_ms) for number, job in enumerate(jobs)]
-        return PushResult(len(jobs), 0)
+        return PushResult(len(jobs), 0, frozenset(job.key for job in jobs))
 
     def take(self) -> list[Delivery]:
         """Hand all of them out."""

@@ -1,0 +1,192 @@
+"""Looks at listings on the whole product: the floor's jobs, the looks between the ticks, one scheduler at a time."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import timedelta
+
+import pytest
+import requests
+
+from shared.checks.look import Looker
+from shared.checks.looks import Looks, Pace
+from shared.checks.queued import look_queued
+from shared.checks.tick import TickOrder, job_for_listing
+from shared.queue.jobs import Delivery, GiveUp, RetryLater
+from shared.sections.section import Section
+from shared.source.answers import Listing
+from tests.support.stage import EVEN, ODD, TERM, Stage
+from tests.support.world import minutes
+from workshop.campus.asu import BASE
+
+CSE = Listing(TERM, "CSE")
+
+
+@pytest.fixture
+def catalog(stage: Stage) -> Stage:
+    """The product with the catalog as its source, and both sections watched."""
+    url = stage.environment["SCRAPER_URL"] + BASE
+    stage.rewire(SOURCE="asu", ASU_CATALOG_URL=url, SOURCE_CONTACT="ops@example.edu", LOOKS_PER_MINUTE="600")
+    for section in (EVEN, ODD):
+        stage.world.add_watch(section)
+    return stage
+
+
+def calls(stage: Stage) -> int:
+    told = requests.get(stage.environment["SCRAPER_URL"] + "/control/calls", timeout=10).json()
+    return Counter(call["source"] for call in told["calls"])["asu"]
+
+
+def scheduler(stage: Stage, worker: str) -> Looks:
+    """Another consumer's."""
+    parts = stage.parts
+    looker = Looker(parts.database, parts.checker.read_listing, parts.checker.strike, stage.clock)
+    return Looks(
+        parts.database,
+        looker,
+        parts.checker,
+        listing_of=parts.sources.listing_of,
+        pace=lambda: Pace(30 * 24 * 60, 30),
+        worker=worker,
+        timezone="America/Phoenix",
+        clock=stage.clock,
+        durations=parts.durations,
+        replay=True,
+    )
+
+
+def minute(looks: Looks, woken: list[str] | None = None, *, busy: bool = False) -> int:
+    return looks.minute(lambda: busy, lambda: (woken if woken is not None else []).append("mail"))
+
+
+def run(stage: Stage, *sections: Section) -> tuple[int, list[Section]]:
+    """The floor's job for these sections, as a consumer runs it."""
+    job = job_for_listing(CSE, [one.class_nbr for one in sections], "a-tick", stage.clock(), replay=True)
+    delivery = Delivery.of(job, "id", 0)
+    return look_queued(stage.parts.checker, stage.parts.looker, delivery, stage.parts.durations, lambda low, high: high)
+
+
+# Between the ticks ----------------------------------------------------------------------------------------------
+
+
+def test_an_opening_between_the_ticks_is_owed_as_mail_within_the_minute(catalog: Stage) -> None:
+    looks, woken = scheduler(catalog, "one"), list[str]()
+    assert minute(looks) == 1
+    catalog.show(seats_available=2)
+    catalog.clock.at += minutes(3)
+    assert minute(looks, woken) == 1
+    assert woken == ["mail"]
+    assert [kind for kind, _, _ in catalog.world.outbox(EVEN)] == ["seat_available"]
+    assert calls(catalog) == 2
+
+
+def test_nothing_is_looked_at_again_at_once_whoever_looked(catalog: Stage) -> None:
+    looks = scheduler(catalog, "one")
+    minute(looks)
+    assert minute(looks) == 0
+    catalog.clock.at += minutes(3)
+    run(catalog, EVEN)  # the floor was there just now
+    assert minute(looks) == 0
+    catalog.clock.at += minutes(3)
+    assert minute(looks) == 1
+
+
+def test_one_consumer_decides_at_a_time_and_another_goes_on_when_it_is_gone(catalog: Stage) -> None:
+    one, two = scheduler(catalog, "one"), scheduler(catalog, "two")
+    assert (minute(one), minute(two)) == (1, 0)
+    catalog.clock.at += minutes(5)
+    assert minute(two) == 0
+    catalog.world.postgres.execute("update pickmyclass.look_scheduler set leased_until = now() - interval '1 s'")
+    assert (minute(two), minute(one)) == (1, 0)
+    two.leave()
+    catalog.clock.at += minutes(5)
+    assert minute(one) == 1
+
+
+def test_the_floors_own_checks_go_first(catalog: Stage) -> None:
+    assert minute(scheduler(catalog, "one"), busy=True) == 0
+    assert calls(catalog) == 0
+
+
+def test_a_look_that_fails_is_left_alone_for_a_while_and_changes_nothing(catalog: Stage) -> None:
+    looks = scheduler(catalog, "one")
+    catalog.campus.catalog.faults.add({"kind": "error", "status": 500, "count": 1})
+    assert minute(looks) == 0
+    catalog.clock.at += minutes(3)
+    assert minute(looks) == 0
+    catalog.clock.at += minutes(3)
+    assert minute(looks) == 1
+
+
+def test_without_listings_single_sections_are_looked_up(stage: Stage) -> None:
+    for section in (EVEN, ODD):
+        stage.world.add_watch(section)
+    looks = scheduler(stage, "one")
+    assert minute(looks) == 2
+    stage.show(seats_available=1)
+    stage.clock.at += minutes(3)
+    before = stage.world.state(ODD.class_nbr)
+    assert minute(looks) == 2
+    assert len(stage.world.outbox(EVEN)) == 1
+    assert stage.world.state(ODD.class_nbr) == before, "what did not change is not shown anew"
+
+
+def test_a_scheduler_that_only_shows_what_it_would_do_takes_no_lease(catalog: Stage) -> None:
+    looks = scheduler(catalog, "one")
+    looks.read()
+    assert [one.what for one in looks.picks()] == [CSE]
+    assert minute(scheduler(catalog, "two")) == 1
+
+
+# The floor ------------------------------------------------------------------------------------------------------
+
+
+def test_a_tick_queues_a_listing_once_and_counts_its_sections(catalog: Stage) -> None:
+    order = TickOrder(catalog.clock(), "all", "http")
+    report = catalog.parts.ticker.tick(order)
+    assert (report.enqueued, report.already_queued) == (2, 0)
+    # Which subject a section belongs to is known once somebody has seen it, or from its watch.
+    again = catalog.parts.ticker.tick(order)
+    assert (again.enqueued, again.already_queued) == (0, 2)
+    assert catalog.parts.huey.pending_count() == 1
+
+
+def test_the_floors_look_ends_each_sections_attempt(catalog: Stage) -> None:
+    assert run(catalog, EVEN, ODD) == (0, [])
+    rows = catalog.world.rows("select class_nbr, attempt_slot is not null, last_error from pickmyclass.checks_seen()")
+    assert sorted(rows) == [(EVEN.class_nbr, True, None), (ODD.class_nbr, True, None)]
+
+
+def test_a_due_section_that_the_listing_does_not_show_is_looked_up_alone(catalog: Stage) -> None:
+    run(catalog, EVEN, ODD)
+    catalog.show(ODD, missing=True)
+    catalog.clock.at += minutes(60)
+    assert run(catalog, EVEN, ODD) == (0, [ODD])
+    assert catalog.world.baseline(ODD)["not_found_strikes"] == 0
+
+
+def test_a_floors_look_that_cannot_be_made_is_recorded_on_each_section_in_the_end(catalog: Stage) -> None:
+    run(catalog, EVEN, ODD)
+    catalog.clock.at += minutes(60)
+    catalog.campus.catalog.faults.add({"kind": "error", "status": 500, "count": None})
+    job = job_for_listing(CSE, [EVEN.class_nbr, ODD.class_nbr], "a-tick", catalog.clock(), replay=True)
+    for attempts in range(3):
+        delivery = Delivery.of(job, "id", 0)
+        delivery.attempts = attempts
+        with pytest.raises((RetryLater, GiveUp)):
+            look_queued(catalog.parts.checker, catalog.parts.looker, delivery, catalog.parts.durations)
+    errors = catalog.world.rows("select last_error is not null from pickmyclass.checks_seen()")
+    assert errors == [(True,), (True,)]
+
+
+def test_where_another_source_stands_in_the_sections_are_looked_up_alone(catalog: Stage) -> None:
+    url = catalog.environment["SCRAPER_URL"] + BASE
+    catalog.rewire(SOURCE="asu,scraper", ASU_CATALOG_URL=url, SOURCE_CONTACT="ops@example.edu", LOOKS_PER_MINUTE="600")
+    catalog.campus.catalog.faults.add({"kind": "refuse", "status": 403, "count": 1})
+    assert run(catalog, EVEN, ODD) == (0, [EVEN, ODD])
+
+
+def test_the_lease_outlives_a_minute(catalog: Stage) -> None:
+    minute(scheduler(catalog, "one"))
+    left = catalog.world.one("select leased_until - now() from pickmyclass.look_scheduler")
+    assert timedelta(minutes=2) < left <= timedelta(minutes=3)

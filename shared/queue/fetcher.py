@@ -175,8 +175,8 @@ class Fetcher:
                 if self.finished or not held.ready or held.ready[0].entry in held.marked:
                     return
                 marked = held.with_more_marked(held.stride)
-                more = marked - held.marked
-            known = self.lease.mark(more)
+                more, done = marked - held.marked, list(held.settled.acked)
+            known = self.lease.mark(more, done)
             with self.lock:
                 if known:
                     held.mark(marked)

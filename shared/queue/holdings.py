@@ -3,8 +3,8 @@
 Pure bookkeeping without clock, threads or Redis; `fetcher.py` locks it and talks to Redis about it.
 
 Redis stores the holdings of a consumer as one text with a line "T key id" per job: R may be running, B is buffered,
-Z waits for its retry, F has finished; lines "M key id" behind them mark more as possibly running. A job may start only
-when it is marked there, so that the survivors of a crash know which jobs to run alone.
+Z waits for its retry, F has finished; lines "M key id" and "D key id" behind them tell of more that may be running or
+are done since. A job may start only when it is marked there, so that the survivors of a crash know which to run alone.
 """
 
 from __future__ import annotations

@@ -78,12 +78,12 @@ class Lease:
         else:
             self._renewed()
 
-    def mark(self, entries: Iterable[str]) -> bool:
-        """Have these held jobs known as possibly running; false when it is not sure that Redis knows them as held."""
+    def mark(self, entries: Iterable[str], done: Iterable[Delivery]) -> bool:
+        """Have these held jobs known as possibly running, and those as done; false when the record was not sure."""
         written = self._written
         if written == _UNSURE:
             return False
-        lines = "".join(f"M {entry}\n" for entry in entries)
+        lines = "".join(f"M {entry}\n" for entry in entries) + "".join(f"D {job.entry}\n" for job in done)
         try:
             is_known = self._storage.mark(self._worker_id, lines) == len(written) + len(lines)
         except RedisError:

@@ -45,17 +45,17 @@ local function ring(doorbell)
   if call('LPUSH', doorbell, '1') > 16 then redis.call('LTRIM', doorbell, 0, 0) end
 end
 
--- A held text has a line "T key id" per job: R may be running, B buffered, Z waits for its retry, F is finished. Lines
--- "M key id" are appended as jobs are about to run: they make a job that is held one that may be running, no more.
--- Answers the tags by entry, and the entries in their order.
+-- A held text has a line "T key id" per job: R may be running, B buffered, Z waits for its retry, F is finished. What has
+-- changed since is added behind: M may be running now, D is done. Such a line changes the tag of a job that is held, and
+-- makes none be held: one that comes late does no harm. Answers the tags by entry, and the entries in their order.
 local function tags_in(held)
   local tags, order = {}, {}
   for tag, entry in string.gmatch(held or '', '(%u) (%S+ %S+)\n') do
-    if tag ~= 'M' then
+    if tag ~= 'M' and tag ~= 'D' then
       if not tags[entry] then order[#order + 1] = entry end
       tags[entry] = tag
     elseif tags[entry] and tags[entry] ~= 'F' then
-      tags[entry] = 'R'
+      tags[entry] = tag == 'M' and 'R' or 'F'
     end
   end
   return tags, order

@@ -25,6 +25,7 @@ from shared.redis import Doorbell, RedisError, Script, Writes, connect_redis
 PUSH_JOBS = 5000
 PUSH_BYTES = 1_000_000
 POISON_DEATHS = 3
+_ADDED = {"M": "R", "D": "F"}  # what is added behind a held text, and the tag that a held job has from then on
 _FRACTION = 3  # of a batch that is marked as possibly running when jobs stream
 
 _PUSH = Script("queue/queue_rules", "queue/push")
@@ -33,6 +34,7 @@ _TAKE_OVER = Script("queue/queue_rules", "queue/take_over")
 _LEAVE = Script("queue/queue_rules", "queue/leave")
 _LIMBO = Script("queue/queue_rules", "queue/limbo")
 _PAUSE = Script("queue/pause")
+_COUNT = Script("queue/queue_rules", "queue/count")
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,26 +203,15 @@ class QueueStorage(BaseStorage):  # type: ignore[misc]  # huey has no types
 
     def counts(self) -> Counts:
         """Ask Redis how much there is. Meant for people and health: about ten commands. Raises `RedisError`."""
-        workers = sorted(self.known_consumers())
-        with self.client.pipeline(transaction=False) as pipeline:
-            pipeline.llen(self.waiting)
-            pipeline.lindex(self.waiting, -1)
-            pipeline.hlen(self.dead)
-            pipeline.pttl(self.pause_key)
-            pipeline.hlen(self.jobs)
-            pipeline.mget(self.alone, *(self.held_key(worker) for worker in workers))
-            waiting, oldest, dead, paused, known, (alone, *held) = pipeline.execute()
-        tags = Counter(line[:2] for text in held if text for line in text.splitlines())
-        leased, delayed = tags["R "] + tags["B "], tags["Z "]
-        waiting += len((alone or "").splitlines())
-        limbo = max(known - waiting - leased - delayed - tags["F "], 0)
-        age = self._age_of(oldest) if oldest else None
+        keys = [self.waiting, self.jobs, self.consumers, self.alone, self.dead, self.pause_key]
+        waiting, oldest, body, known, dead, paused, (alone, *held) = _COUNT(self.client, keys, [self._held_prefix])
+        tags = sum((_tags_in(text) for text in held), Counter[str]())
+        leased, delayed = tags["R"] + tags["B"], tags["Z"]
+        waiting += len(alone.splitlines())
+        limbo = max(known - waiting - tags.total(), 0)
+        pushed = Delivery.from_json(oldest, body).pushed if body else 0
+        age = max(self.clock() - pushed, 0) / 1000 if pushed else None
         return Counts(waiting, leased, delayed, dead, age, max(paused, 0) / 1000, limbo)
-
-    def _age_of(self, entry: str) -> float | None:
-        body = self.client.hget(self.jobs, entry.split(" ")[0])
-        pushed = Delivery.from_json(entry, str(body)).pushed if body else 0
-        return max(self.clock() - pushed, 0) / 1000 if pushed else None
 
     def queue_size(self) -> int:
         """How many jobs wait (Huey's name for it)."""
@@ -229,6 +220,18 @@ class QueueStorage(BaseStorage):  # type: ignore[misc]  # huey has no types
     def flush_queue(self) -> None:
         """Forget every job that waits or runs (Huey's name for it)."""
         self.client.delete(self.waiting, self.jobs, self.alone, self.doorbell, self.pause_key)
+
+
+def _tags_in(held: str) -> Counter[str]:
+    """How many jobs a held text has by their tags, as `queue_rules.lua` reads it."""
+    tags: dict[str, str] = {}
+    for line in held.splitlines():
+        tag, entry = line[:1], line[2:]
+        if tag not in _ADDED:
+            tags[entry] = tag
+        elif tags.get(entry, "F") != "F":
+            tags[entry] = _ADDED[tag]
+    return Counter(tags.values())
 
 
 def _chunks(deliveries: list[Delivery]) -> Iterator[list[Any]]:

@@ -172,6 +172,29 @@ def test_jobs_of_a_consumer_that_the_registry_calls_offline_are_given_back_by_th
     assert queued(watched) == 2
 
 
+def test_jobs_in_nobodys_hands_are_put_back_by_the_rescue(watched: Stage) -> None:
+    one = duties(watched.parts)
+    one.register(never_stopping)
+    one.catch_up(due(watched), never_stopping)
+    watched.parts.redis.delete(watched.parts.huey.storage.waiting)  # as if an answer had been lost with them
+    assert watched.parts.huey.counts().limbo == 2
+    one.rescue()
+    assert (queued(watched), watched.parts.huey.counts().limbo) == (2, 0)
+    assert watched.parts.huey.found_lost == 2
+
+
+def test_where_nothing_is_overdue_the_rescue_asks_redis_nothing(
+    watched: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = duties(watched.parts)
+    for section in (EVEN, ODD):
+        watched.parts.database.call(
+            "pmc_end_attempt", p_term=TERM, p_class_nbr=section.class_nbr, p_slot=AT.replace(minute=0)
+        )
+    monkeypatch.setattr(watched.parts.huey.storage.client, "execute_command", None)
+    one.rescue()
+
+
 def test_jobs_of_a_living_consumer_are_left_where_they_are(watched: Stage) -> None:
     one, other = duties(watched.parts), duties(watched.parts, "other")
     for each in (one, other):

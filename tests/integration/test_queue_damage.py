@@ -11,7 +11,9 @@ import pytest
 import redis
 
 from shared.lock import Busy
+from shared.queue.fetcher import Fetcher
 from shared.queue.jobs import Job
+from shared.source.breaker import BreakerStatus
 from tests.support.redis import NOW, QUICK, Workplace, command_counts, wait_until
 
 pytestmark = pytest.mark.real_redis
@@ -158,6 +160,13 @@ def test_what_must_run_alone_runs_also_when_its_line_has_lost_its_end(
     assert [letter.reason for letter in place.huey.dead_letters.list()] == ["damaged"]
 
 
+def test_a_longer_pause_that_is_on_stays(redis_url: str, redis_client: redis.Redis, queue_on: Places) -> None:
+    storage = queue_on(redis_url).huey.storage
+    for seconds in (30.0, 60.0, 1.0, 60.0):
+        storage.pause(seconds)
+    assert 59_000 < redis_client.pttl(storage.pause_key) <= 60_000
+
+
 def test_a_pause_without_an_end_ends(redis_url: str, redis_client: redis.Redis, queue_on: Places) -> None:
     place = queue_on(redis_url, durations=replace(QUICK, pause=1.0))
     redis_client.set(place.huey.storage.pause_key, "1")
@@ -192,6 +201,24 @@ def test_a_breaker_written_by_hand_stops_nobody(redis_url: str, redis_client: re
     place.consume()
     place.wait_for_runs(15)
     place.wait_until_settled()
+
+
+def test_a_consumer_that_holds_jobs_and_starts_none_says_so_and_a_closed_gate_holds_none(
+    redis_url: str, queue_on: Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = queue_on(redis_url)
+    place.huey.push(jobs(*GOOD), NOW)
+    with monkeypatch.context() as stuck:
+        stuck.setattr(Fetcher, "_can_start", lambda _: False)
+        consumer = place.consume()
+        wait_until(lambda: consumer.snapshot().buffered > 0)
+        assert consumer.snapshot().stalled_for < 60
+        consumer.fetcher.moved_at -= 60
+        assert consumer.snapshot().stalled_for >= 60
+        consumer.fetcher._observe(BreakerStatus(state="UNKNOWN"))
+        wait_until(lambda: consumer.snapshot().stalled_for == 0 or consumer.fetcher.intake.is_open)
+    place.wait_for_runs(15)
+    assert consumer.snapshot().stalled_for == 0
 
 
 def test_a_job_that_killed_its_consumer_is_taken_over_also_when_its_deaths_are_unreadable(

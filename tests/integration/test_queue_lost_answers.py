@@ -328,7 +328,7 @@ class LostAnswers(RuleBasedStateMachine):
         places += str(client.get(self.door.alone) or "").splitlines()
         for key in client.scan_iter(self.door.held_key("*")):
             lines = str(client.get(key) or "").splitlines()
-            places += [line[2:] for line in lines if not line.startswith("M ")]
+            places += [line[2:] for line in lines if line[0] not in "MD"]
         count = Counter(places)
         for key, job_id in bodies.items():
             assert count[f"{key} {job_id}"] == 1, f"{key} is in {count[f'{key} {job_id}']} places"

@@ -187,7 +187,7 @@ class Machine(RuleBasedStateMachine):
         entries += str(client.get(self.storage.alone) or "").splitlines()
         for worker in self.storage.known_consumers():
             text = str(client.get(self.storage.held_key(worker)) or "")
-            entries += [line[2:] for line in text.splitlines()]
+            entries += [line[2:] for line in text.splitlines() if line[0] not in "MD"]
         current = {f"{key} {_id_in(body)}" for key, body in bodies.items()}
         return Counter(entry for entry in entries if entry in current)
 

@@ -27,6 +27,14 @@ def test_one_holds_it_and_the_other_learns_who(lock: Lock) -> None:
     assert lock.acquire("second") == Held()
 
 
+def test_a_holder_that_did_not_hear_the_answer_gets_it_again(lock: Lock) -> None:
+    lock.acquire("first")  # and the answer was lost
+    assert lock.acquire("first") == Held()
+    assert lock.acquire("second") == Busy("first")
+    assert lock.release("first")
+    assert not lock.release("first"), "said twice it does no harm"
+
+
 def test_only_its_holder_gives_it_back(lock: Lock) -> None:
     lock.acquire("first")
     assert not lock.release("second")

@@ -76,6 +76,7 @@ UNWELL: tuple[tuple[Check, str], ...] = (
     (MailCheck(True, replace(MAIL, parked_until="2026-03-02T18:00:00+00:00")), "degraded"),
     (QueueCheck(replace(QUEUE, dead=1)), "degraded"),
     (QueueCheck(replace(QUEUE, oldest_waiting_seconds=1801)), "degraded"),
+    (QueueCheck(replace(QUEUE, stalled_seconds=60)), "degraded"),
     (replace(TICKING, is_late=True), "degraded"),
     (WorkersCheck(()), "unhealthy"),
     (WorkersCheck((BOX, replace(BOX, alive=False))), "healthy"),

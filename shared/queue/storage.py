@@ -34,7 +34,6 @@ _TAKE_OVER = Script("queue/queue_rules", "queue/take_over")
 _LEAVE = Script("queue/queue_rules", "queue/leave")
 _LIMBO = Script("queue/queue_rules", "queue/limbo")
 _PAUSE = Script("queue/pause")
-_COUNT = Script("queue/queue_rules", "queue/count")
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,16 +201,35 @@ class QueueStorage(BaseStorage):  # type: ignore[misc]  # huey has no types
         self.client.lpush(self.doorbell, "1")
 
     def counts(self) -> Counts:
-        """Ask Redis how much there is. Meant for people and health: about ten commands. Raises `RedisError`."""
-        keys = [self.waiting, self.jobs, self.consumers, self.alone, self.dead, self.pause_key]
-        waiting, oldest, body, known, dead, paused, (alone, *held) = _COUNT(self.client, keys, [self._held_prefix])
-        tags = sum((_tags_in(text) for text in held), Counter[str]())
+        """Ask Redis how much there is. Meant for people and health: about ten commands. Raises `RedisError`.
+
+        All of one moment; should a consumer come in between, it is asked again.
+        """
+        seen: set[str] | None = None
+        workers = self.known_consumers()
+        while seen is None or not workers <= seen:
+            seen = workers
+            with self.client.pipeline(transaction=True) as pipeline:
+                pipeline.llen(self.waiting)
+                pipeline.lindex(self.waiting, -1)
+                pipeline.hlen(self.dead)
+                pipeline.pttl(self.pause_key)
+                pipeline.hlen(self.jobs)
+                pipeline.mget(self.alone, *(self.held_key(worker) for worker in sorted(seen)))
+                pipeline.smembers(self.consumers)
+                waiting, oldest, dead, paused, known, (alone, *held), now = pipeline.execute()
+            workers = {str(worker) for worker in now}
+        tags = sum((_tags_in(text or "") for text in held), Counter[str]())
         leased, delayed = tags["R"] + tags["B"], tags["Z"]
-        waiting += len(alone.splitlines())
+        waiting += len((alone or "").splitlines())
         limbo = max(known - waiting - tags.total(), 0)
-        pushed = Delivery.from_json(oldest, body).pushed if body else 0
-        age = max(self.clock() - pushed, 0) / 1000 if pushed else None
+        age = self._age_of(oldest) if oldest else None
         return Counts(waiting, leased, delayed, dead, age, max(paused, 0) / 1000, limbo)
+
+    def _age_of(self, entry: str) -> float | None:
+        body = self.client.hget(self.jobs, entry.split(" ")[0])
+        pushed = Delivery.from_json(entry, str(body)).pushed if body else 0
+        return max(self.clock() - pushed, 0) / 1000 if pushed else None
 
     def queue_size(self) -> int:
         """How many jobs wait (Huey's name for it)."""

@@ -103,7 +103,7 @@ in_a_unit() { # once more, in a unit of its own: that outlives a lost terminal, 
     log=$(mktemp "$ROOT/run/pickmyclass/deploy.XXXXXX")
     systemd-run --quiet --collect --wait --unit="$UNIT" --service-type=exec \
         --property=KillMode=mixed --property=TimeoutStopSec=180 --property="StandardOutput=append:$log" \
-        --property=StandardError=inherit --property="ExecStopPost=$here/deploy.sh --recover" \
+        --property=StandardError=inherit --setenv=HOME=/root --property="ExecStopPost=$here/deploy.sh --recover" \
         "$here/deploy.sh" --inside "$@" &
     job=$!
     tail -q -n +1 -s 0.2 -f --pid="$job" "$log" &
@@ -303,14 +303,14 @@ release_before() { # release_before RELEASE: the proven one that served before i
     [[ -z $name || ! -e $RELEASES/$name/.proven ]] || echo "$RELEASES/$name"
 }
 
-prune() { # what is in service and the proven ones before it stay; the oldest dumps and all else go
-    local kept=() at old
+prune() { # what is in service, the proven ones before it and the one at work here stay; old dumps and all else go
+    local kept=("${here%/deploy}") at old
     at=$(readlink -f "$CURRENT") || at=
-    while [[ -n $at && ${#kept[@]} -lt $KEEP_RELEASES ]]; do
+    while [[ -n $at && ${#kept[@]} -le $KEEP_RELEASES ]]; do
         kept+=("$at")
         at=$(release_before "$at")
     done
-    find "$RELEASES" -mindepth 1 -maxdepth 1 -type d | { grep -vxF "$(printf '%s\n' "${kept[@]:-none}")" || true; } |
+    find "$RELEASES" -mindepth 1 -maxdepth 1 -type d | { grep -vxF "$(printf '%s\n' "${kept[@]}")" || true; } |
         while read -r old; do rm -f "$old/.proven" && rm -rf "$old"; done
     find "$BACKUPS" -maxdepth 1 -name 'before-*.dump' | sort | head -n "-$KEEP_DUMPS" | xargs -r rm -f --
     find "$BACKUPS" -maxdepth 1 -name '*.partial' -delete

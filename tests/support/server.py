@@ -33,7 +33,7 @@ setsid sh -c '
     status=$?
     kill -9 -- "-$(cat "$state/unit-pid")" 2>/dev/null
     unset BASH_ENV
-    [ -e "$state/power-loss" ] || $last
+    [ -e "$state/power-loss" ] || $last || status=1
     echo $status >"$state/unit-ended"
     exit $status' sh "$log" "$last" "$STATE" "$@" &
 wait $!""",

@@ -57,6 +57,11 @@ class Box:
                 raise BoxError(f"{self.name} is {state or 'not up'} after {patience:.0f} s: {self.console()}")
             time.sleep(0.1)
 
+    @property
+    def has_power(self) -> bool:
+        """Whether it runs."""
+        return self._init() is not None
+
     def power_off(self) -> None:
         """Pull the plug: every process is gone at once, nothing is written any more."""
         if self._unshare is not None:

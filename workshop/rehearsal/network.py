@@ -80,18 +80,16 @@ def pull(name: str) -> None:
     do("ip", "link", "set", f"v-{name}", "down")
 
 
-def plug(name: str) -> None:
-    """Put it in again."""
-    do("ip", "link", "set", f"v-{name}", "up")
-
-
-def block(name: str, address: str, port: int | None = None) -> None:
-    """Drop what `name` sends to `address` (and `port`), as a firewall between them would."""
-    rule = f"ip daddr {address}" + (f" tcp dport {port}" if port else "") + " drop"
+def block(name: str, address: str, port: int) -> None:
+    """Drop what `name` sends to that port of `address`, as a firewall between them would."""
+    rule = f"ip daddr {address} tcp dport {port} drop"
     table = f"table ip cut {{ chain out {{ type filter hook output priority 0; {rule}; }} }}"
     do("ip", "netns", "exec", name, "nft", "-f", "-", given=table)
 
 
-def unblock(name: str) -> None:
-    """Take back what `block` did."""
-    do("ip", "netns", "exec", name, "nft", "delete", "table", "ip", "cut")
+def mend(name: str) -> None:
+    """Take back whatever `pull` and `block` did to `name`."""
+    do("ip", "link", "set", f"v-{name}", "up")
+    inside = ("ip", "netns", "exec", name, "nft")
+    if "table ip cut" in do(*inside, "list", "tables"):
+        do(*inside, "delete", "table", "ip", "cut")

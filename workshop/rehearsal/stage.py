@@ -21,7 +21,7 @@ from workshop.rehearsal.box import Box
 from workshop.rehearsal.cgroups import Cgroups
 from workshop.rehearsal.operator import Server
 from workshop.rehearsal.releases import Origin
-from workshop.rehearsal.town import Town
+from workshop.rehearsal.town import Town, wait_until
 
 DOMAIN = "classes.local"  # Caddy signs for it by itself
 _DISK = "3G"
@@ -72,12 +72,27 @@ class Stage:
         except (RuntimeError, TimeoutError, AssertionError, OSError, subprocess.SubprocessError) as error:
             said.append(str(error)[-700:] or type(error).__name__)
             good = False
+            self._restore_order()
         line = Line(what, time.monotonic() - began, "; ".join(said), good)
         self.lines.append(line)
         colour = "" if good else "[bold red]FAILED[/] "
         self.console.print(f"{line.seconds:6.1f} s  {colour}{line.what}: {line.told}", highlight=False, soft_wrap=True)
         if vital and not good:
             raise BrokenOffError
+
+    def one_tick(self) -> float:
+        """Have everything checked, and wait for it: seconds it took."""
+        began = time.time()
+        self.server.tick()
+        return wait_until(lambda: self.town.unchecked(began) == 0, "every section is checked", 120)
+
+    def _restore_order(self) -> None:
+        """After an act that broke off: power, cables, and a campus that answers at once."""
+        self.town.delay(0)
+        for server in self.servers:
+            network.mend(server.box.name)
+            if not server.box.has_power and server.secret:
+                server.box.power_on()
 
     def tell(self) -> bool:
         """The table, and whether everything was as promised."""

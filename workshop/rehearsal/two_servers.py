@@ -7,7 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from workshop.rehearsal import network
-from workshop.rehearsal.operator import REPO, SETTINGS, Server
+from workshop.rehearsal.operator import REPO, SETTINGS
 from workshop.rehearsal.stage import Stage
 from workshop.rehearsal.town import ADDRESS, wait_until
 
@@ -43,7 +43,7 @@ def shares_the_work(stage: Stage) -> None:
     with stage.act("a tick on two servers") as said:
         before = _completed(stage)
         stage.town.delay(_LOOK_UP_MS)
-        seconds = _one_tick(stage)
+        seconds = stage.one_tick()
         stage.town.delay(0)
         enough = sum(before.values()) + len(stage.town.sections)
         wait_until(lambda: sum(_completed(stage).values()) >= enough, "both told with a beat what they did", 60)
@@ -52,22 +52,23 @@ def shares_the_work(stage: Stage) -> None:
         said.append(f"{len(stage.town.sections)} sections in {seconds:.1f} s, by server {shares}")
 
 
-def _cut(stage: Stage, what: str, cut: Callable[[Server], None], mend: Callable[[Server], None]) -> None:
+def _cut(stage: Stage, what: str, cut: Callable[[str], None]) -> None:
     """In the middle of a tick the second server loses something; everything is checked and told all the same."""
     second = stage.servers[1]
     with stage.act(f"cut: {what}") as said:
+        stage.one_tick()
         stage.town.delay(_LOOK_UP_MS)
         stage.town.open_seats(4)
         began = time.time()
         stage.server.tick()
         time.sleep(3)
-        cut(second)
+        cut(second.box.name)
         gone = time.monotonic()
-        wait_until(lambda: stage.town.unchecked(began - 1) == 0, "every section is checked", 300)
+        wait_until(lambda: stage.town.unchecked(began) == 0, "every section is checked", 300)
         seconds = time.monotonic() - gone
         wait_until(lambda: not stage.town.owed(), "mail", 120)
         told = time.monotonic() - gone
-        mend(second)
+        network.mend(second.box.name)
         stage.town.delay(0)
         wait_until(lambda: len(_alive(stage)) == 2, "both consumers beat again", 120)
         said.append(f"all checked after {seconds:.0f} s, told after {told:.0f} s")
@@ -78,32 +79,27 @@ def is_cut_off(stage: Stage) -> None:
     """Each kind of cut between one server and the rest."""
     first, town = stage.server, stage.town
 
-    def blocked(address: str, port: int | None) -> tuple[Callable[[Server], None], Callable[[Server], None]]:
-        def cut(server: Server) -> None:
-            network.block(server.box.name, address, port)
+    def blocked(address: str, port: int) -> Callable[[str], None]:
+        return lambda name: network.block(name, address, port)
 
-        def mend(server: Server) -> None:
-            network.unblock(server.box.name)
-
-        return cut, mend
-
-    _cut(stage, "all of its network", lambda one: network.pull(one.box.name), lambda one: network.plug(one.box.name))
-    _cut(stage, "only Redis", *blocked(first.box.address, 6380))
-    _cut(stage, "only Postgres", *blocked(ADDRESS, town.ports["postgres"]))
-    _cut(stage, "only the source", *blocked(ADDRESS, town.ports["campus"]))
+    _cut(stage, "all of its network", network.pull)
+    _cut(stage, "only Redis", blocked(first.box.address, 6380))
+    _cut(stage, "only Postgres", blocked(ADDRESS, town.ports["postgres"]))
+    _cut(stage, "only the source", blocked(ADDRESS, town.ports["campus"]))
 
 
 def comes_back(stage: Stage) -> None:
     """A server without power over a tick, and back later."""
     second = stage.servers[1]
     with stage.act("the second server loses power in the middle of a tick, and comes back") as said:
+        stage.one_tick()
         stage.town.delay(_LOOK_UP_MS)
         stage.town.open_seats(3)
         began = time.time()
         stage.server.tick()
         time.sleep(3)
         second.box.power_off()
-        seconds = wait_until(lambda: stage.town.unchecked(began - 1) == 0, "every section is checked", 300)
+        seconds = wait_until(lambda: stage.town.unchecked(began) == 0, "every section is checked", 300)
         wait_until(lambda: not stage.town.owed(), "mail", 120)
         said.append(f"all checked {seconds:.0f} s later")
         stage.town.delay(0)
@@ -161,12 +157,6 @@ def _post(stage: Stage, number: int, answers: list[str]) -> None:
     class_nbr = stage.town.sections[number % len(stage.town.sections)]
     body = f'{{"term":"{stage.town.term}","class_nbr":"{class_nbr}"}}'
     answers.append(stage.server.box.run(_POST.format(secret=stage.server.secret, body=body), check=False).strip())
-
-
-def _one_tick(stage: Stage) -> float:
-    began = time.time()
-    stage.server.tick()
-    return wait_until(lambda: stage.town.unchecked(began - 1) == 0, "every section is checked", 120)
 
 
 def _alive(stage: Stage) -> list[str]:

@@ -16,6 +16,7 @@ from shared.checks.queued import check_queued, look_queued
 from shared.database import DatabaseError
 from shared.health.alerts import Unclaimed, raise_alerts
 from shared.health.heartbeat import Heartbeat
+from shared.health.last_error import LastError
 from shared.health.maintenance import Maintenance
 from shared.health.notify import Notifier, Watchdog
 from shared.health.pulse import Pulse
@@ -24,16 +25,17 @@ from shared.queue import LeasedHuey, Turn
 from shared.queue.consumer import LeasedConsumer
 from shared.queue.jobs import current_delivery
 from shared.schedule import OFF, is_due, latest_slots
-from shared.settings import take_supervisor
+from shared.settings import ROOT, take_supervisor
 from shared.wiring import Wiring, wiring
 
 log = logging.getLogger("huey_app")
 
 
-def build(parts: Wiring, *, replay: bool = False) -> LeasedConsumer:
+def build(parts: Wiring, *, replay: bool = False, errors: LastError | None = None) -> LeasedConsumer:
     """A consumer over `parts`, ready to run.
 
     With `replay` it only works on what is queued and beats; ticks, rescue and mail are whoever's who owns the time.
+    The last of `errors` goes along with each beat.
     """
     huey, settings = parts.huey, parts.settings
     parts.lane, parts.replay = "queue", parts.replay or replay
@@ -60,7 +62,7 @@ def build(parts: Wiring, *, replay: bool = False) -> LeasedConsumer:
             duties.sign_off()
 
     consumer = huey.create_consumer(workers=settings.workers, worker_id=parts.incarnation)
-    pulse = Pulse(parts, consumer)
+    pulse = Pulse(parts, consumer, errors)
     if not replay and settings.looks_per_minute != 0 and settings.cron_schedule != OFF:
         declare_looks(huey, parts, consumer)
     return consumer
@@ -125,7 +127,7 @@ def declare_looks(huey: LeasedHuey, parts: Wiring, consumer: LeasedConsumer) -> 
 def declare_mail(huey: LeasedHuey, parts: Wiring) -> None:
     """The mailer: woken by a commit that owes mail and by a beat that knows of some."""
 
-    @huey.control(every=10 * parts.durations.beat, stops_last=True)
+    @huey.control(every=20 * parts.durations.beat, stops_last=True)
     def mail(turn: Turn) -> float | None:
         return send_due_mail(parts.mail, f"{parts.incarnation}:mail", stop=turn.stop).wait_seconds
 
@@ -134,7 +136,7 @@ def declare_alerts(huey: LeasedHuey, parts: Wiring) -> None:
     """Tells the operator what is wrong, from what the beats say: no Redis command."""
     unclaimed = Unclaimed()
 
-    @huey.control(every=2 * parts.durations.beat)
+    @huey.control(every=4 * parts.durations.beat)
     def alerts(turn: Turn) -> None:
         if not turn.is_stopping:
             raise_alerts(parts, unclaimed)
@@ -166,7 +168,9 @@ def run_consumer(*, replay: bool = False) -> None:
     """Run until SIGTERM, then leave within 30 s: unstarted jobs go back at once, running ones get 25 s."""
     parts, supervisor = wiring(), take_supervisor()
     log.info("consumer starts", extra={"worker_id": parts.incarnation, "threads": parts.settings.workers})
-    consumer = build(parts, replay=replay)
+    errors = LastError(parts.clock)
+    logging.getLogger().addHandler(errors)
+    consumer = build(parts, replay=replay, errors=errors)
     watchdog = Watchdog(Notifier(supervisor.notify_socket), supervisor.watchdog_seconds, Pulse(parts, consumer).hung)
     watchdog.start()
     try:
@@ -177,5 +181,6 @@ def run_consumer(*, replay: bool = False) -> None:
 
 
 def _worker(parts: Wiring, replay: bool) -> Worker:
-    abilities = {"scheduler": not replay and parts.settings.cron_schedule != OFF, "mailer": not replay}
+    ticks = not replay and parts.settings.cron_schedule != OFF
+    abilities = {"scheduler": ticks, "mailer": not replay, "release": ROOT.resolve().name}
     return Worker(parts.incarnation, parts.name, socket.gethostname(), parts.settings.workers, abilities)

@@ -9,15 +9,16 @@ from dataclasses import asdict, dataclass
 class Durations:
     """All in seconds. Handed to whoever waits, so that chaos can run the same rules ten times as fast."""
 
-    lease: float = 60.0
-    """How long a consumer keeps its jobs without a sign of life."""
-    lease_renewal: float = 20.0
+    lease: float = 35.0
+    """How long a consumer keeps its jobs without a sign of life. With a beat on top, after which the others look, a
+    lost server's sections are checked within a minute."""
+    lease_renewal: float = 10.0
     """How often it gives one while it holds jobs."""
     doorbell: float = 300.0
     """The longest an idle fetcher blocks before it looks at itself again."""
-    beat: float = 30.0
+    beat: float = 15.0
     """How often a consumer reports to Postgres."""
-    beat_is_old: float = 60.0
+    beat_is_old: float = 35.0
     """The age at which such a report no longer counts as a sign of life."""
     scrape: float = 90.0
     """How long a look-up may take in all."""

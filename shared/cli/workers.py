@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 import click
@@ -29,21 +30,27 @@ def list_workers(parts: Wiring, screen: Screen) -> None:
             _state(one),
             f"{span(one['heartbeat_age_seconds'])} ago",
             f"{one['current_jobs']} of {one['max_concurrent_jobs']}",
-            one["host"],
+            _rate(one),
+            str(one["capabilities"].get("release", "")).rsplit("-", 1)[-1],
+            _last_error(one),
         )
         for one in found
     ]
-    drawn = table("name", "incarnation", "state", "last beat", "jobs", "host", rows=rows)
+    drawn = table("name", "incarnation", "state", "last beat", "jobs", "checks", "release", "last error", rows=rows)
     screen.show(found, drawn if found else "There are none.")
 
 
 @workers.command()
 @click.argument("names", nargs=-1, metavar="WORKER...")
 @click.option("--all", "everyone", is_flag=True, help="All that live.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
 @command
-def pause(parts: Wiring, screen: Screen, names: tuple[str, ...], everyone: bool) -> None:
-    """Take no more jobs; what runs goes on. They are told with their next beat."""
-    _set(parts, screen, "paused", names, everyone)
+def pause(parts: Wiring, screen: Screen, names: tuple[str, ...], everyone: bool, yes: bool) -> None:
+    """Take no more jobs; what runs goes on. They are told with their next beat. The last one is asked about."""
+    chosen, others = _choose(parts, names, everyone)
+    if not [one for one in others if _state(one) == "active"]:
+        screen.confirm("No other consumer takes jobs: nothing would be checked. Pause?", yes)
+    _set(parts, screen, "paused", chosen)
 
 
 @workers.command()
@@ -52,7 +59,7 @@ def pause(parts: Wiring, screen: Screen, names: tuple[str, ...], everyone: bool)
 @command
 def resume(parts: Wiring, screen: Screen, names: tuple[str, ...], everyone: bool) -> None:
     """Take jobs again."""
-    _set(parts, screen, "active", names, everyone)
+    _set(parts, screen, "active", _choose(parts, names, everyone)[0])
 
 
 @workers.command()
@@ -63,11 +70,14 @@ def resume(parts: Wiring, screen: Screen, names: tuple[str, ...], everyone: bool
 def drain(parts: Wiring, screen: Screen, names: tuple[str, ...], everyone: bool, yes: bool) -> None:
     """Finish what runs, hand the rest to the others, and end."""
     screen.confirm("They will end; systemd starts them again only when asked to. Drain?", yes)
-    _set(parts, screen, "draining", names, everyone)
+    _set(parts, screen, "draining", _choose(parts, names, everyone)[0])
 
 
-def _set(parts: Wiring, screen: Screen, status: str, names: tuple[str, ...], everyone: bool) -> None:
-    """Names are those of servers or incarnations."""
+_Rows = list[dict[str, Any]]
+
+
+def _choose(parts: Wiring, names: tuple[str, ...], everyone: bool) -> tuple[_Rows, _Rows]:
+    """The consumers that are meant, and the others that have not said goodbye; names are of servers or incarnations."""
     if bool(names) == everyone:
         raise click.UsageError("name the workers (`ops workers list`), or say --all")
     living = [one for one in parts.database.call("pmc_list_workers") if one["status"] != "offline"]
@@ -75,12 +85,29 @@ def _set(parts: Wiring, screen: Screen, status: str, names: tuple[str, ...], eve
     unknown = set(names) - {one[name] for one in chosen for name in ("worker_id", "worker_name")}
     if unknown or not chosen:
         raise Failed(f"no living consumer is called {', '.join(sorted(unknown))}" if unknown else "no consumer lives")
+    return chosen, [one for one in living if one not in chosen]
+
+
+def _set(parts: Wiring, screen: Screen, status: str, chosen: _Rows) -> None:
     for one in chosen:
         parts.database.call("pmc_set_worker_status", p_worker_id=one["worker_id"], p_status=status)
     ids = [one["worker_id"] for one in chosen]
-    screen.show({"status": status, "workers": ids}, f"Within half a minute {status}: {', '.join(ids)}.")
+    screen.show({"status": status, "workers": ids}, f"Within a quarter of a minute {status}: {', '.join(ids)}.")
 
 
 def _state(worker: dict[str, Any]) -> str:
     lost = worker["status"] != "offline" and worker["heartbeat_age_seconds"] > ALIVE_SECONDS
     return "lost" if lost else str(worker["status"])
+
+
+def _rate(worker: dict[str, Any]) -> str:
+    """Checks a minute since it started, as of its last beat."""
+    started, beat = (datetime.fromisoformat(worker[name]) for name in ("started_at", "last_heartbeat"))
+    completed = (worker["figures"].get("queue") or {}).get("completed")
+    minutes = (beat - started).total_seconds() / 60
+    return f"{completed / minutes:.1f}/min" if completed and minutes > 0 else "none yet"
+
+
+def _last_error(worker: dict[str, Any]) -> str:
+    last = worker["figures"].get("last_error")
+    return f"{last['words']} ({last['at'][:16]})" if last else ""

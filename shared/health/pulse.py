@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from shared.health.beats import beat_figures
+from shared.health.last_error import LastError
 from shared.parts import Parts
 from shared.queue.consumer import LeasedConsumer
 
@@ -15,8 +16,8 @@ HUNG_AFTER = 150.0
 class Pulse:
     """Looks at one consumer."""
 
-    def __init__(self, parts: Parts, consumer: LeasedConsumer) -> None:
-        self._parts, self._consumer = parts, consumer
+    def __init__(self, parts: Parts, consumer: LeasedConsumer, errors: LastError | None = None) -> None:
+        self._parts, self._consumer, self._errors = parts, consumer, errors
 
     @property
     def current_jobs(self) -> int:
@@ -25,7 +26,8 @@ class Pulse:
 
     def figures(self) -> dict[str, Any]:
         """The figures of a beat, as health reads them."""
-        return beat_figures(self._parts, self._consumer.snapshot())
+        figures = beat_figures(self._parts, self._consumer.snapshot())
+        return figures | {"last_error": self._errors.as_json() if self._errors else None}
 
     def hung(self) -> str | None:
         """What hangs, for the watchdog; `None` when the work goes on."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import logging
 from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
 
 from shared.cli.main import ops
+from shared.health.last_error import LastError
 from shared.source.permit import Permit
 from tests.support.ops import Bundle
 from tests.support.stage import EVEN, Stage
@@ -148,6 +150,34 @@ def test_consumers_are_paused_resumed_and_drained_by_name_or_all(bundle: Bundle)
     assert value("workers", "drain", "--all", "--yes")["workers"] == [one, two]
     assert statuses() == ["draining", "draining"]
     assert value("workers", "pause", "three", code=1)["success"] is False
+
+
+def test_pausing_the_last_one_that_takes_jobs_asks_first(bundle: Bundle) -> None:
+    bundle.beat()
+    bundle.beat("two")
+    assert value("workers", "pause", "one")["status"] == "paused"
+    refused = run("workers", "pause", "two")
+    assert refused.exit_code == 2
+    assert "nothing would be checked" in refused.output
+    assert [one["status"] for one in value("workers", "list")] == ["paused", "active"]
+    assert value("workers", "pause", "two", "--yes")["status"] == "paused"
+
+
+def test_consumers_show_how_fast_they_are_what_went_wrong_last_and_their_release(bundle: Bundle) -> None:
+    errors = LastError(bundle.clock)
+    logger = logging.getLogger("test.last.error")
+    logger.addHandler(errors)
+    logger.error("a tick gave up")
+    logger.removeHandler(errors)
+    figures = {"queue": {"completed": 90}, "last_error": errors.as_json()}
+    bundle.beat(figures=figures)
+    bundle.world.postgres.execute(
+        "update pickmyclass.workers set created_at = last_heartbeat - interval '3 minutes',"
+        ' capabilities = \'{"release": "20261126T1-0123abc"}\''
+    )
+    said = " ".join(run("workers", "list").output.split())
+    for words in ("30.0/min", "tick gave", "0123abc"):
+        assert words in said
 
 
 # ---- mail

@@ -6,11 +6,15 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from shared.redis import RedisError, connect_redis
 from shared.settings import ROOT, load
+from tests.support.redis import wait_until
 from tests.support.server import ScratchServer
+from workshop.parts.processes import free_port, start_child, stop_child
 
 SETUP = ROOT / "deploy" / "setup-vps.sh"
 ORACLE_RULES = """\
@@ -98,6 +102,41 @@ def test_a_real_redis_takes_that_configuration(server: ScratchServer) -> None:
     settings = (server.root / "etc/redis/pickmyclass.conf").read_text() + "port 0\n"
     result = subprocess.run([program, "-"], input=settings, capture_output=True, text=True, timeout=20)
     assert "Configured to not listen anywhere" in result.stdout, "every line was understood; port 0 ends it there"
+
+
+@pytest.mark.real_redis
+def test_a_shared_redis_is_reached_over_tls_by_the_server_that_joins(server: ScratchServer) -> None:
+    program = shutil.which("redis-server")
+    if program is None:
+        pytest.skip("redis-server is not installed (Debian package)")
+    set_up(server, "--shares", "127.0.0.1")
+    port = free_port()
+    conf = (server.root / "etc/redis/pickmyclass.conf").read_text()
+    conf = conf.replace("/etc/redis/", f"{server.root}/etc/redis/").replace("6380", str(port))
+    conf = conf.replace("bind 127.0.0.1 -::1 127.0.0.1", "bind 127.0.0.1").replace("appendonly yes", "")
+    invitation = (server.root / "etc/pickmyclass/join.env").read_text()
+    url = re.search(r"^REDIS_URL=(.*)$", invitation, re.M)
+    assert url
+    address = url[1].replace("6380", str(port)).replace("/etc/pickmyclass/redis.crt", f"{server.root}/redis.crt")
+    certificate = re.findall(r"^#redis.crt (.*)$", invitation, re.M)
+    (server.root / "redis.crt").write_text("\n".join(certificate))
+    child = start_child([program, "-"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
+    assert child.stdin
+    child.stdin.write(f"{conf}port 0\nsave ''\ndir {server.root}\n".encode())
+    child.stdin.close()
+    try:
+        client = connect_redis(address)
+        wait_until(lambda: _answers(client))
+        client.close()
+    finally:
+        stop_child(child)
+
+
+def _answers(client: Any) -> bool:
+    try:
+        return bool(client.ping())
+    except RedisError:
+        return False
 
 
 def test_the_settings_are_made_once_with_secrets_of_their_own_and_are_then_the_operators(server: ScratchServer) -> None:

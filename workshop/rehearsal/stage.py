@@ -81,7 +81,8 @@ class Stage:
             raise BrokenOffError
 
     def one_tick(self) -> float:
-        """Have everything checked, and wait for it: seconds it took."""
+        """Once all is quiet have everything checked, and wait for it: seconds it took."""
+        wait_until(lambda: self.town.checked(time.time() - 2) == 0, "the last checks end", 60)
         began = time.time()
         self.server.tick()
         return wait_until(lambda: self.town.unchecked(began) == 0, "every section is checked", 120)

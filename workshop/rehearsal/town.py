@@ -141,6 +141,11 @@ class Town:
         mine = {self.student(class_nbr): count for class_nbr, count in self.opened.items()}
         return [student for student, count in self.told().items() if count > mine.get(student, 0)]
 
+    def checked(self, since: float) -> int:
+        """How many sections had a check that began after `since` (epoch seconds)."""
+        statement = "select count(*) from pickmyclass.section_checks where checked_at > to_timestamp(%s)"
+        return int(self.sql(statement, since)[0][0])
+
     def unchecked(self, since: float) -> int:
         """How many watched sections have no committed check since `since` (epoch seconds)."""
         rows = self.sql(

@@ -33,7 +33,8 @@ def joins(stage: Stage) -> None:
         second.box.run(f"{REPO}/deploy/setup-vps.sh --joins /root/join.env", timeout=600)
         second.secret = first.secret
         status, words = second.deploy("--no-migrate --hold 5")
-        assert status == 0, f"status {status}: {words[-900:]}"
+        ready = "curl -s http://127.0.0.1:8080/api/monitoring/health?probe=ready"
+        assert status == 0, f"status {status}: {words[-500:]} {second.box.run(ready, check=False)}"
         said.append(f"both run {second.in_service()}")
         wait_until(lambda: len(_alive(stage)) == 2, "both consumers beat", 60)
 

@@ -14,7 +14,7 @@ from shared.health.doctor import examine, unreadable_settings
 from shared.health.findings import PROBLEM, Finding
 from shared.sections.text import visible
 from shared.settings import SettingsError
-from shared.students.why import background, verdicts
+from shared.students.why import background, remedy, verdicts
 from shared.wiring import Wiring
 
 
@@ -58,8 +58,9 @@ def why(parts: Wiring, screen: Screen, address: str, term: str, class_nbr: str) 
     told, lines = verdicts(answer, say), list(background(answer, say))
     drawn = table("seen", "what", "", rows=((say(one.seen_at), one.event, one.words) for one in told))
     nothing = "Nothing has been seen here that anyone would be told of."
-    value = {"verdicts": [asdict(one) for one in told], "background": lines, "records": answer}
+    to_do = remedy(answer, address)
+    value = {"verdicts": [asdict(one) for one in told], "background": lines, "remedy": to_do, "records": answer}
     if answer["person"] is None:
-        screen.show(value, *lines)
+        screen.show(value, *lines, to_do)
         sys.exit(1)
-    screen.show(value, *lines, "", drawn if told else nothing)
+    screen.show(value, *lines, "", drawn if told else nothing, "", to_do)

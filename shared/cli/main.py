@@ -1,4 +1,4 @@
-"""`./run.sh ops ...`: look and act. Each command is a function in one of the `commands_*` modules."""
+"""`./run.sh ops ...`: look and act. Each module of this room holds the commands of one subject."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from shared.cli.ownership import ownership
 from shared.cli.queue import breaker, dead, lock
 from shared.cli.source import source
 from shared.cli.status import status
+from shared.cli.student import student
 from shared.cli.work import check, tick
 from shared.cli.workers import workers
 
@@ -19,5 +20,5 @@ def ops() -> None:
     """Look and act. Every command takes --json; exit code 0 says that it was done or that all is well."""
 
 
-for _command in (status, doctor, tick, check, why, dead, breaker, source, lock, workers, mail, ownership):
+for _command in (status, doctor, tick, check, why, student, dead, breaker, source, lock, workers, mail, ownership):
     ops.add_command(_command)

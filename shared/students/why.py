@@ -53,6 +53,29 @@ def background(answer: Record, say: SayTime) -> Iterator[str]:
     yield from _checks(section, say)
 
 
+def remedy(answer: Record, address: str) -> str:
+    """What to do, if anything: by what stands in the way of the latest event's mail."""
+    person, watch, section = answer["person"], answer["watch"], answer["section"]
+    if person is None:
+        return "Ask for the address that they signed up with."
+    if not person["eligible"]:
+        return f"`ops student {address}` tells what stands in the way and how to end it."
+    if section["owner"] == "workers":
+        return "Ask the old Workers' log, or take the section over: docs/move.md."
+    if watch is None:
+        return "They add the watch on the site; what is seen after that they are told of."
+    if answer["tap"]["held"] or answer["tap"]["parked_until"]:
+        return "`ops mail release` lets mail go, when its reason is over (`ops mail pending`)."
+    if section["last_error"]:
+        return f"`ops check {section['term']} {section['class_nbr']}` looks now."
+    mail = next((event["mail"][-1] for event in answer["events"] if event["mail"]), None)
+    if mail and mail["status"] == "dead":
+        return f"`ops student {address} resend` owes the mail once more."
+    if mail and mail["status"] in ("sent", "delivered"):
+        return "Nothing to mend here: it left. Let them look in the spam folder; `ops student` can resend it."
+    return "Nothing to mend."
+
+
 def _checks(section: Record, say: SayTime) -> Iterator[str]:
     if section["checked_at"] is None:
         yield "The section has never been checked."

@@ -38,17 +38,16 @@ declare
     v_watch public.class_watches;
     v_known pickmyclass.section_checks;
 begin
-    select u.id into v_user from auth.users u where lower(u.email) = lower(btrim(p_address)) limit 1;
+    v_user := pickmyclass.user_of(p_address);
     select * into v_watch from public.class_watches w
     where w.user_id = v_user and w.term = p_term and w.class_nbr = p_class_nbr;
     select * into v_known from pickmyclass.checks_seen() c where c.term = p_term and c.class_nbr = p_class_nbr;
     return jsonb_build_object(
-        'person', case when v_user is not null then jsonb_build_object(
-            'user_id', v_user, 'eligible', pickmyclass.is_eligible(v_user),
-            'reasons', to_jsonb(pickmyclass.why_not_eligible(v_user))) end,
+        'person', case when v_user is not null then pickmyclass.person_of(v_user) end,
         'watch', case when v_watch.id is not null then jsonb_build_object(
             'id', v_watch.id, 'since', v_watch.created_at) end,
         'section', jsonb_build_object(
+            'term', p_term, 'class_nbr', p_class_nbr,
             'owner', pickmyclass.owner_of(p_term, p_class_nbr),
             'term_is_over', pickmyclass.term_is_over(p_term, v_now),
             'watchers', (select count(*) from pickmyclass.watchers w

@@ -139,21 +139,29 @@ begin
         'pending', (select count(*) from pickmyclass.outbox where status = 'pending'));
 end $$;
 
+-- Mail that left or was given up is owed once more, as if it never had been; how many rows that is.
+create or replace function pickmyclass.owe_again(p_ids bigint[]) returns int
+language plpgsql set search_path = '' as $$
+declare v_count int;
+begin
+    update pickmyclass.outbox o
+       set status = 'pending', settled_at = null, sent_at = null, message_id = null, batch_id = null,
+           batch_index = null, last_error = null, leased_by = null, leased_until = null, acked_at = null
+     where o.id = any (p_ids) and o.status in ('sent', 'delivered', 'dead');
+    get diagnostics v_count = row_count;
+    return v_count;
+end $$;
+
 -- Owe dead mail again: the ids given, or (null) all that certainly never left. Mail that may have been sent
 -- (it has a message id, or its outcome stayed unknown) is retried only when it is named by its id.
 create or replace function public.pmc_retry_mail(p_ids jsonb default null) returns jsonb
-language plpgsql security definer set search_path = '' as $$
-declare v_count int;
-begin
-    update pickmyclass.outbox
-       set status = 'pending', settled_at = null, sent_at = null, message_id = null, batch_id = null,
-           batch_index = null, last_error = null, leased_by = null, leased_until = null, acked_at = null
-     where status = 'dead'
-       and case when p_ids is null then message_id is null and last_error is distinct from 'unknown whether sent'
-                else id in (select value::bigint from jsonb_array_elements_text(p_ids)) end;
-    get diagnostics v_count = row_count;
-    return jsonb_build_object('retried', v_count);
-end $$;
+language sql security definer set search_path = '' as $$
+    select jsonb_build_object('retried', pickmyclass.owe_again(array(
+        select o.id from pickmyclass.outbox o
+        where o.status = 'dead'
+          and case when p_ids is null then o.message_id is null and o.last_error is distinct from 'unknown whether sent'
+                   else o.id in (select value::bigint from jsonb_array_elements_text(p_ids)) end)))
+$$;
 
 -- pmc_ack_mail: an operator has seen dead mail (null: all of it); health counts it no more.
 create or replace function public.pmc_ack_mail(p_ids jsonb default null) returns jsonb

@@ -38,12 +38,12 @@ def collect(parts: Parts) -> bytes:
     named = {key.partition(":")[2]: answer for key, answer in answers.items()}
     registry = CollectorRegistry(auto_describe=False)
     own = {"functions": parts.measures.as_json() | {"database_calls": parts.database.calls}}
-    registry.register(_Figures(named, own))
+    registry.register(Figures(named, own))
     return generate_latest(registry)
 
 
-class _Figures:
-    """Turns answers into metrics."""
+class Figures:
+    """Turns the answers of the stores into metrics."""
 
     def __init__(self, answers: Mapping[str, Answer], own: Mapping[str, Any]) -> None:
         """`own`: what the asked process counted itself, by its name."""

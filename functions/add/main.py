@@ -11,7 +11,7 @@ from flask import Response
 from shared.site import Caller, site_door
 from shared.students.adding import Note
 from shared.students.courses import Wanted, read_question
-from shared.students.terms import coming_terms, name_of
+from shared.students.terms import coming_terms, likely_term, name_of
 from shared.students.users import ration
 
 NOT_UNDERSTOOD: Note = ("bad", "Type a course like CSE 110, or the five digits of a section.")
@@ -26,7 +26,7 @@ def add(caller: Caller) -> Response:
     terms = coming_terms(caller.parts.clock(), caller.zone)
     term = caller.request.values.get("term", "")
     if term not in [code for code, _ in terms]:
-        term = terms[0][0]
+        term = likely_term(caller.parts.clock(), caller.zone)
     question = caller.request.values.get("q", "").strip()[:20]
     wanted = read_question(question)
     if caller.request.method == "POST":

@@ -66,7 +66,7 @@ def story_of(told: dict[str, Any], now: datetime, zone: tzinfo) -> dict[str, Any
         "habit": habit_words(openings, card, now, zone),
         "chart": chart_of(openings, now, zone) if len(openings) >= 2 else None,
         "openings": [_row(one, now, zone) for one in reversed(openings)][:MOST_DRAWN],
-        "mails": [_letter(one, now, zone) for one in told["mails"]],
+        "mails": [letter_of(one, now, zone) for one in told["mails"]],
     }
 
 
@@ -130,7 +130,8 @@ def _row(one: Opening, now: datetime, zone: tzinfo) -> Row:
     return Row(moment(one.start, now, zone), end, long(one.lasted(now)), one.seats)
 
 
-def _letter(mail: dict[str, Any], now: datetime, zone: tzinfo) -> Letter:
+def letter_of(mail: dict[str, Any], now: datetime, zone: tzinfo) -> Letter:
+    """A row of the outbox in words."""
     became = BECAME.get(mail["status"], "Sent")
     if mail["sent_at"]:
         accepted = moment(datetime.fromisoformat(mail["sent_at"]), now, zone).exact

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import datetime, tzinfo
+from datetime import date, datetime, timedelta, tzinfo
+
+WINDING_DOWN = timedelta(days=45)
+"""Before a term's end hardly anybody enrols in it any more; people look for the next one."""
 
 _SEASONS = {"1": "Spring", "4": "Summer", "7": "Fall"}
 _ENDS = (("1", (5, 15)), ("4", (8, 20)), ("7", (12, 20)))  # the last days, as the database has them (pickmyclass.terms)
@@ -24,3 +27,15 @@ def coming_terms(now: datetime, zone: tzinfo, most: int = 4) -> list[tuple[str, 
         if year > today.year or end >= (today.month, today.day)
     ]
     return [(term, name_of(term)) for term in found[:most]]
+
+
+def likely_term(now: datetime, zone: tzinfo) -> str:
+    """The term that somebody who names none most likely means: the first that does not end soon."""
+    soon = now.astimezone(zone).date() + WINDING_DOWN
+    terms = [term for term, _ in coming_terms(now, zone)]
+    return next((term for term in terms if _end_of(term) > soon), terms[-1])
+
+
+def _end_of(term: str) -> date:
+    month, day = dict(_ENDS)[term[3]]
+    return date(2000 + int(term[1:3]), month, day)

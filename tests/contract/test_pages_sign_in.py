@@ -8,14 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from shared.students.signing_in import MAILS_A_MINUTE
-from tests.support.student import ORIGIN, Browser, Door
+from tests.support.student import ORIGIN, Door
 
 ANN = "ann@example.edu"
-
-
-def session_in(browser: Browser) -> dict:
-    value = browser.cookie().removeprefix("base64-")
-    return json.loads(base64.urlsafe_b64decode(value + "=" * (-len(value) % 4)))
 
 
 def test_a_new_student_signs_in_by_code_and_the_agreement_is_written_down(door: Door) -> None:
@@ -175,10 +170,10 @@ def test_whoever_is_not_signed_in_is_asked_to_and_comes_back(door: Door) -> None
 def test_an_old_access_token_is_renewed_and_the_cookie_with_it(door: Door) -> None:
     door.project.sessions.access_seconds = 30
     browser = door.student()
-    old = session_in(browser)
+    old = browser.session()
     door.project.sessions.access_seconds = 3600
     assert browser.get("/dashboard").status_code == 200
-    new = session_in(browser)
+    new = browser.session()
     assert old["refresh_token"] != new["refresh_token"]
     assert new["expires_at"] > old["expires_at"]
 
@@ -226,7 +221,7 @@ def test_what_redis_keeps_of_a_session_is_readable_to_nobody(door: Door) -> None
     door.project.sessions.access_seconds = 30
     browser = door.student()
     browser.get("/dashboard")
-    session = session_in(browser)
+    session = browser.session()
     keys = list(door.site.parts.redis.scan_iter("*session:*"))
     kept = " ".join([*keys, *(str(door.site.parts.redis.get(key)) for key in keys)])
     assert keys
@@ -237,7 +232,7 @@ def test_what_redis_keeps_of_a_session_is_readable_to_nobody(door: Door) -> None
 def test_a_session_that_supabase_ended_is_over_here_too(door: Door) -> None:
     door.project.sessions.access_seconds = 30
     browser = door.student()
-    claims = door.project.sessions.read(session_in(browser)["access_token"])
+    claims = door.project.sessions.read(browser.session()["access_token"])
     door.project.sessions.end(claims["session_id"], "global")
     answer = browser.get("/dashboard")
     assert answer.headers["Location"].startswith("/login")
@@ -246,7 +241,7 @@ def test_a_session_that_supabase_ended_is_over_here_too(door: Door) -> None:
 
 def test_signing_out_ends_the_session_at_supabase_too(door: Door) -> None:
     browser = door.student()
-    token = session_in(browser)["refresh_token"]
+    token = browser.session()["refresh_token"]
     assert browser.get("/logout").headers["Location"] == "/dashboard"  # a mere link does nothing
     assert browser.send("/settings", do="nothing").status_code == 303
     answer = browser.post("/logout", {"token": browser.token()})
@@ -324,7 +319,7 @@ def test_with_supabase_down_the_open_pages_stay_up_and_the_others_say_so(door: D
     door.project.auth.down = True
     for path in ("/", "/login", "/legal/privacy", "/robots.txt", "/forgot-password"):
         assert browser.get(path).status_code == 200, path
-    session = session_in(browser)
+    session = browser.session()
     del session["access_token"]
     expired = base64.urlsafe_b64encode(json.dumps({**session, "access_token": "x.y.z"}).encode()).decode()
     browser.client.set_cookie("sb-127-auth-token", f"base64-{expired.rstrip('=')}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -72,13 +74,15 @@ class Browser:
 
     door: Door
     client: Client
+    origin: str = ORIGIN
 
     def get(self, path: str, **headers: str) -> TestResponse:
         """A page."""
         return self.client.get(path, headers={name.replace("_", "-"): value for name, value in headers.items()})
 
-    def post(self, path: str, data: dict[str, Any], origin: str | None = ORIGIN) -> TestResponse:
-        """A form as it stands."""
+    def post(self, path: str, data: dict[str, Any], origin: str | None = "") -> TestResponse:
+        """A form as it stands, from our own page, from `origin`, or (`None`) from nobody knows where."""
+        origin = self.origin if origin == "" else origin
         return self.client.post(path, data=data, headers={"Origin": origin} if origin else {})
 
     def send(self, path: str, **fields: Any) -> TestResponse:
@@ -98,6 +102,12 @@ class Browser:
         """Both steps, by the code."""
         self.ask_for_mail(email)
         return self.post("/verify-email", {"email": email, "kind": "email", "code": self.door.mails[-1].code})
+
+    def session(self) -> dict[str, Any]:
+        """What the session's cookie holds."""
+        value = self.cookie().removeprefix("base64-")
+        held: dict[str, Any] = json.loads(base64.urlsafe_b64decode(value + "=" * (-len(value) % 4)))
+        return held
 
     def cookie(self, name: str = "sb-127-auth-token") -> str:
         """A cookie's value, chunks joined; empty when there is none."""

@@ -45,6 +45,7 @@ def run_local(port: int | None = None) -> int:
             replay=False,
             port=port or _free_or_zero(_PORT) or None,
             aloud=True,
+            settings={"SOURCE": "asu,scraper"},  # courses can be searched
         ) as stack,
     ):
         try:

@@ -63,7 +63,17 @@ class Accounts:
         if row is None:
             raise AuthProblem(403, "user_not_found", "User from sub claim in JWT does not exist")
         more = self._more_of(user_id)
-        identity = {"id": user_id, "user_id": user_id, "provider": "email", "identity_data": {"email": row[0]}}
+        identity = {
+            "identity_id": user_id,
+            "id": user_id,
+            "user_id": user_id,
+            "provider": "email",
+            "identity_data": {"email": row[0], "sub": user_id},
+            "email": row[0],
+            "last_sign_in_at": more.signed_in_at,
+            "created_at": row[1].isoformat(),
+            "updated_at": row[2].isoformat(),
+        }
         return {
             "id": user_id,
             "aud": "authenticated",

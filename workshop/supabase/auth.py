@@ -20,6 +20,8 @@ from workshop.supabase.accounts import Accounts
 from workshop.supabase.sessions import AuthProblem, Sessions
 
 OTP_SECONDS = 3600
+_NAMED_CODES = "2024-01-01"
+"""From this version on an error's code is a word."""
 _BY_CODE = AuthProblem(403, "otp_expired", "Token has expired or is invalid")
 _BY_LINK = AuthProblem(403, "otp_expired", "Email link is invalid or has expired")
 
@@ -250,7 +252,8 @@ def _address(fields: Mapping[str, Any]) -> str:
 
 def _error(request: Request, problem: AuthProblem) -> Answer:
     """In the shape of the version that the client asked for."""
-    if request.headers.get("x-supabase-api-version", "") >= "2024-01-01":
-        return json_answer({"code": problem.code, "message": problem.message}, problem.status)
+    if request.headers.get("x-supabase-api-version", "") >= _NAMED_CODES:
+        told = {"X-Supabase-Api-Version": _NAMED_CODES}  # clients read the body by what is said here
+        return json_answer({"code": problem.code, "message": problem.message}, problem.status, told)
     body = {"code": problem.status, "error_code": problem.code, "msg": problem.message}
     return json_answer(body, problem.status)

@@ -132,7 +132,9 @@ class LostAnswers(RuleBasedStateMachine):
         self.start_consumer()
 
     def _new_storage(self) -> QueueStorage:
-        return QueueStorage("test", url=self.server.url, prefix="t:", durations=Durations(), clock=lambda: NOW)
+        return QueueStorage(
+            "test", url=self.server.url, prefix="t:", durations=Durations(), clock=lambda: NOW, gate="scraper"
+        )
 
     def _actor(self, data: st.DataObject) -> Actor:
         return self.actors[data.draw(st.sampled_from(sorted(self.actors)))]

@@ -62,7 +62,9 @@ class Machine(RuleBasedStateMachine):
         self.born = 0
 
     def _new_storage(self) -> Unanswering:
-        return Unanswering("test", url=self.server.url, prefix="t:", durations=Durations(), clock=lambda: NOW)
+        return Unanswering(
+            "test", url=self.server.url, prefix="t:", durations=Durations(), clock=lambda: NOW, gate="scraper"
+        )
 
     def _consumer(self, data: st.DataObject) -> tuple[str, Fetcher, Unanswering, list[Delivery]]:
         name = data.draw(st.sampled_from(sorted(self.consumers)))

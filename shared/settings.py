@@ -180,6 +180,11 @@ class Settings(BaseModel):
         """The words of SOURCE, in order."""
         return tuple(self.source.split(","))
 
+    @property
+    def calls_a_minute(self) -> int | None:
+        """The most calls to the catalog; None where it is not asked. 0 extra looks leave the others' pace as it is."""
+        return (self.looks_per_minute or 30) if "asu" in self.sources else None
+
     def secrets(self) -> list[str]:
         """The values that must never be seen: those of the fields that do not show themselves."""
         hidden = [name for name, field in type(self).model_fields.items() if not field.repr]

@@ -48,8 +48,6 @@ from shared.students.tokens import access_tokens
 from shared.students.watches import Watches
 
 T = TypeVar("T")
-CALLS_A_MINUTE = 30
-"""How often the catalog is asked at most where LOOKS_PER_MINUTE says nothing."""
 
 
 class part(Generic[T]):  # noqa: N801 - it is read as a decorator
@@ -141,13 +139,12 @@ class Wiring:
     @part
     def turns(self) -> Turns:
         """When the catalog may be called."""
-        calls = self.settings.looks_per_minute or CALLS_A_MINUTE  # 0 means no extra looks, and leaves the others' pace
         return Turns(
             self.huey.storage.client,
             self.pauses["asu"],
             lane=self.lane,
             holder=self.incarnation,
-            calls_a_minute=calls,
+            calls_a_minute=self.settings.calls_a_minute or 1,
             durations=self.durations,
         )
 
@@ -294,7 +291,7 @@ class Wiring:
     def _pace(self) -> Pace:
         """As many calls as the settings allow; without a word there what keeps half of the scraper's threads busy."""
         if self.settings.sources[0] == "asu":
-            calls = CALLS_A_MINUTE if self.settings.looks_per_minute is None else self.settings.looks_per_minute
+            calls = 0 if self.settings.looks_per_minute == 0 else self.settings.calls_a_minute or 0
             return Pace(calls * 24 * 60, calls)
         seconds = self.measures.seconds_of_a_look or self.durations.scrape
         most = min(AT_ONCE * self.durations.minute / seconds, self.settings.looks_per_minute or math.inf)

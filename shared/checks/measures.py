@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from dataclasses import dataclass, field
 from typing import Any
 
 from shared.checks.check import Checker, CheckOrder, CheckReport
 from shared.sections.section import Section
-from shared.source.answers import Answer, Listing, ListingAnswer, Source
+from shared.source.answers import Answer, Listing, ListingAnswer, Reading, Source
 
 BOUNDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 90.0)
 """Upper bounds of the histograms' buckets, in seconds; the last bucket has none."""
@@ -26,6 +26,8 @@ class Measures:
         self._lock = threading.Lock()
         self._checks: Counter[str] = Counter()
         self._lookups: Counter[str] = Counter()
+        self._calls: Counter[str] = Counter()
+        self._latest: deque[tuple[float, str, int]] = deque()
         self._seconds = {"check": [0] * (len(BOUNDS) + 1), "lookup": [0] * (len(BOUNDS) + 1)}
         self._sums = {"check": 0.0, "lookup": 0.0}
 
@@ -48,6 +50,21 @@ class Measures:
             looks = sum(self._lookups.values())
             return self._sums["lookup"] / looks if looks else None
 
+    def called(self, source: str, calls: int) -> None:
+        """Count calls to a source; a look may take several."""
+        now = time.monotonic()
+        with self._lock:
+            self._calls[source] += calls
+            self._latest.append((now, source, calls))
+            while self._latest[0][0] < now - 60.0:
+                self._latest.popleft()
+
+    def calls_of_the_minute(self, source: str) -> int:
+        """How many calls to a source ended in the last minute."""
+        since = time.monotonic() - 60.0
+        with self._lock:
+            return sum(calls for at, name, calls in self._latest if name == source and at >= since)
+
     def as_json(self) -> dict[str, Any]:
         """Everything counted so far, as it travels with a beat."""
         with self._lock:
@@ -55,7 +72,8 @@ class Measures:
                 name: {"buckets": list(buckets), "sum": round(self._sums[name], 3)}
                 for name, buckets in self._seconds.items()
             }
-            return {"checks": dict(self._checks), "lookups": dict(self._lookups), "seconds": durations}
+            counts = {"checks": self._checks, "lookups": self._lookups, "calls": self._calls}
+            return {**{name: dict(counter) for name, counter in counts.items()}, "seconds": durations}
 
     def _observe(self, name: str, seconds: float) -> None:
         self._seconds[name][sum(seconds > bound for bound in BOUNDS)] += 1
@@ -78,6 +96,7 @@ class MeasuredSource:
         """What the source says, counted."""
         began = time.monotonic()
         answer = self.source.look_up(section, timeout)
+        self.measures.called(self.name, 1)
         self.measures.lookup_ended(type(answer).__name__.lower(), time.monotonic() - began)
         return answer
 
@@ -89,6 +108,7 @@ class MeasuredSource:
         """What the source says of a listing, counted like a look-up."""
         began = time.monotonic()
         answer = self.source.read(listing, timeout)
+        self.measures.called(self.name, answer.calls if isinstance(answer, Reading) else 1)
         self.measures.lookup_ended(type(answer).__name__.lower(), time.monotonic() - began)
         return answer
 

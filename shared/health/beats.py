@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from shared.health.checks_looks import sources_known
 from shared.health.checks_stores import BreakerCheck, LockCheck, RedisCheck
 from shared.health.checks_work import ALIVE_SECONDS, QueueCheck, QueueFigures
 from shared.health.faults import NO_ANSWER, NO_WRITES, Fault
@@ -78,7 +79,8 @@ def beat_figures(parts: Parts, seen: Snapshot) -> dict[str, Any]:
         LockCheck.of(lock, parts.clock()),
         QueueCheck(queue),
     )
-    return side.as_json() | {"measures": parts.measures.as_json() | {"database_calls": parts.database.calls}}
+    measures = parts.measures.as_json() | {"database_calls": parts.database.calls}
+    return side.as_json() | {"measures": measures, "sources": sources_known(parts)}
 
 
 def side_of_beats(figures: Mapping[str, Any]) -> RedisSide:

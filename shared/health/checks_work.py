@@ -335,15 +335,25 @@ class FreshnessCheck(Check):
                 alert_after=_CATCHING_UP,
                 for_anyone="Sections have not been checked for longer than a slot",
             )
-        refused = sum(one["sections"] for one in seen.failures if one["code"] == "token")
-        if refused:
-            yield Trouble(
-                "scraper token",
-                DEGRADED,
-                f"The scraper refuses our token ({_sections(refused)})",
-                "Put the scraper's current token into SCRAPER_SECRET_TOKEN and restart the consumer.",
-                for_anyone="The scraper refuses us",
-            )
+        for cause, remedy in (
+            ("scraper token", "Put the scraper's current token into SCRAPER_SECRET_TOKEN and restart the consumer."),
+            ("catalog refuses", "docs/sources.md: when it refuses us. The scraper can stand in: SOURCE=asu,scraper."),
+        ):
+            refused = [
+                one
+                for one in seen.failures
+                if one["code"] == "token" and one["error"].startswith("asu") == (cause == "catalog refuses")
+            ]
+            if refused:
+                who = "The catalog refuses us" if cause == "catalog refuses" else "The scraper refuses our token"
+                number = sum(one["sections"] for one in refused)
+                yield Trouble(
+                    cause,
+                    DEGRADED,
+                    f"{who} ({_sections(number)})",
+                    remedy,
+                    for_anyone=who.replace("our token", "us"),
+                )
 
 
 def _sections(count: int) -> str:

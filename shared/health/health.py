@@ -17,9 +17,18 @@ from typing import Any
 
 from shared.health.beats import NOBODY_KNOWS, consumers_told, side_of_beats
 from shared.health.check import Check, Unreadable, whole_seconds
+from shared.health.checks_looks import (
+    LooksCheck,
+    SourceSeen,
+    sources_asked,
+    sources_of_beats,
+    unknown_sources,
+    with_calls_of,
+)
 from shared.health.checks_mail import MailCheck
 from shared.health.checks_stores import BreakerCheck, ConfigurationCheck, DatabaseCheck, LockCheck, RedisCheck
 from shared.health.checks_work import (
+    ALIVE_SECONDS,
     FreshnessCheck,
     QueueCheck,
     QueueFigures,
@@ -74,6 +83,7 @@ class Health:
             "redis": self._try_redis,
             "breaker": lambda: parts.breaker.status(),
             "lock": lambda: parts.lock.status(),
+            "sources": lambda: sources_asked(parts),
             "queue": lambda: parts.huey.counts(),
         }
         if history:
@@ -84,6 +94,7 @@ class Health:
             BreakerCheck: lambda: BreakerCheck.of(answers["breaker"].value or BreakerStatus(state="UNKNOWN")),
             LockCheck: lambda: LockCheck.of(answers["lock"].value or LockStatus(known=False), parts.clock()),
             QueueCheck: lambda: _queue_check(answers["queue"], answers["database"].value),
+            LooksCheck: lambda: self._looks_check(answers["sources"].value, answers["database"].value),
         }
         return self._report(began, answers["database"], asked, answers["history"].value if history else None)
 
@@ -99,6 +110,7 @@ class Health:
                     BreakerCheck: lambda: side.breaker,
                     LockCheck: lambda: side.lock,
                     QueueCheck: lambda: side.queue,
+                    LooksCheck: lambda: self._looks_told(database.value),
                 }
                 self._kept = (self._timer(), self._report(began, database, told))
             return self._kept[1]
@@ -126,6 +138,16 @@ class Health:
     def _read_figures(self) -> Any:
         return self.parts.database.call("pmc_read_health", p_now=self.parts.clock())
 
+    def _looks_check(self, sources: tuple[SourceSeen, ...] | None, figures: Any) -> LooksCheck:
+        """The sources as Redis told them now, with the calls of all processes."""
+        seen = with_calls_of(_alive(figures), sources or unknown_sources(self.parts))
+        return LooksCheck.of(seen, self.parts.settings.calls_a_minute, figures)
+
+    def _looks_told(self, figures: Any) -> LooksCheck:
+        """The sources as the living consumers told them."""
+        seen = sources_of_beats(self.parts, _alive(figures))
+        return LooksCheck.of(seen, self.parts.settings.calls_a_minute, figures)
+
     def _report(
         self,
         began: float,
@@ -145,6 +167,7 @@ class Health:
             SchedulerCheck: lambda: SchedulerCheck.of(schedule, zone, figures, now, next_tick(schedule, zone, now)),
             WorkersCheck: lambda: WorkersCheck(living(figures["workers"]) if figures is not None else None),
             FreshnessCheck: lambda: FreshnessCheck.of(figures),
+            LooksCheck: of_redis[LooksCheck],
         }
         found = tuple(_stand_alone(made))
         return Report(now, found, round((self._timer() - began) * 1000), figures, history)
@@ -158,6 +181,12 @@ def _stand_alone(made: Mapping[type[Check], Callable[[], Check]]) -> Iterator[Ch
         except (ArithmeticError, LookupError, TypeError, ValueError) as problem:
             log.error("figures cannot be read", extra={"check": kind.name}, exc_info=problem)
             yield Unreadable(kind.name, kind.title, fault_of(problem))
+
+
+def _alive(figures: Mapping[str, Any] | None) -> list[dict[str, Any]]:
+    """The living consumers' rows; none where the database does not answer."""
+    workers = figures["workers"] if figures else []
+    return [one for one in workers if one["status"] != "offline" and one["heartbeat_age_seconds"] <= ALIVE_SECONDS]
 
 
 def _redis_check(answer: Answer) -> RedisCheck:

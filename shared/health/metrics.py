@@ -6,7 +6,7 @@ the consumers' beats and carries its name; a restart begins it at zero, as Prome
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -16,6 +16,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST as CONTENT_TYPE
 from prometheus_client.metrics_core import Metric
 
 from shared.checks.measures import BOUNDS
+from shared.health.checks_looks import SourceSeen, sources_asked
 from shared.health.probes import Answer, Probes
 from shared.parts import Parts
 
@@ -33,6 +34,7 @@ def collect(parts: Parts) -> bytes:
         "redis": lambda: parts.redis.info("stats"),
         "queue": lambda: parts.huey.counts(),
         "breaker": lambda: parts.breaker.status(),
+        "sources": lambda: sources_asked(parts),
     }
     answers = _probes.ask({f"{id(parts)}:{name}": question for name, question in questions.items()})
     named = {key.partition(":")[2]: answer for key, answer in answers.items()}
@@ -57,11 +59,13 @@ class Figures:
         up.add_metric(["redis"], float(self._answers["queue"].value is not None))
         yield up
         yield from _breaker(self._answers["breaker"].value)
+        yield from _sources(self._answers["sources"].value)
         yield from _queue(self._answers["queue"].value)
         if figures is not None:
             yield from _ticks(figures["ticks"])
             yield from _freshness(figures["freshness"])
             yield from _mail(figures)
+            yield from _looks(figures)
             yield from _workers(figures["workers"])
         yield from _work({**self._own, **_measured(figures)})
         yield from self._redis()
@@ -102,6 +106,34 @@ def _breaker(status: Any) -> Iterator[Metric]:
     yield states
     if status:
         yield from _gauge("breaker_failures", "Failures in a row that the breaker counts.", status.failure_count)
+
+
+def _sources(sources: Sequence[SourceSeen] | None) -> Iterator[Metric]:
+    states = _gauges("source_state", "1 for the state that a source's breaker is in.", "source", "state")
+    paused = _gauges("source_pause_seconds", "How long a source is still left alone.", "source")
+    for one in sources or ():
+        for state in STATES:
+            states.add_metric([one.source, state.lower()], float(state == one.state))
+        paused.add_metric([one.source], one.paused_seconds or 0)
+    yield from (states, paused)
+
+
+def _looks(figures: Mapping[str, Any]) -> Iterator[Metric]:
+    bound, rounds = figures["opening_bound"], figures["round"]
+    text = "From when it was last seen full to when it was seen open, of the last day's openings."
+    yield _quantiles("opening_bound_seconds", text, bound)
+    yield from _gauge("round_seconds", "How long the last round of looks took.", rounds["seconds"])
+    yield from _gauge("round_usual_seconds", "How long a round takes as a rule.", rounds["usual_seconds"])
+    yield from _gauge("round_age_seconds", "How long the present round has gone on.", rounds["age_seconds"])
+
+
+def _quantiles(name: str, text: str, told: Mapping[str, Any]) -> Metric:
+    found = _gauges(name, text, "quantile")
+    for quantile in ("p50", "p95"):
+        seconds = told[f"{quantile}_seconds"]
+        if seconds is not None:
+            found.add_metric([f"0.{quantile[1:].rstrip('0')}"], seconds)
+    return found
 
 
 def _queue(counts: Any) -> Iterator[Metric]:
@@ -155,12 +187,7 @@ def _mail(figures: Mapping[str, Any]) -> Iterator[Metric]:
     yield from _gauge(
         "mail_held", "1 while an operator holds all mail.", float((mail["hold"] or {}).get("held", False))
     )
-    delays = _gauges("mail_delay_seconds", "From an opening's check to its acceptance, of the last day.", "quantile")
-    for quantile in ("p50", "p95"):
-        seconds = delay[f"{quantile}_seconds"]
-        if seconds is not None:
-            delays.add_metric([f"0.{quantile[1:].rstrip('0')}"], seconds)
-    yield delays
+    yield _quantiles("mail_delay_seconds", "From an opening's check to its acceptance, of the last day.", delay)
 
 
 def _workers(workers: list[dict[str, Any]]) -> Iterator[Metric]:
@@ -184,7 +211,8 @@ def _work(processes: Mapping[str, Any]) -> Iterator[Metric]:
     """What each process counted itself."""
     calls = _counters("database_calls", "Round trips to the database.", "process")
     checks = _counters("checks", "Ended checks by outcome.", "process", "outcome")
-    lookups = _counters("scraper_lookups", "Look-ups at the scraper by the kind of answer.", "process", "answer")
+    lookups = _counters("scraper_lookups", "Looks at any source by the kind of answer.", "process", "answer")
+    asked = _counters("source_calls", "Calls to a source.", "process", "source")
     seconds = {
         "check": HistogramMetricFamily("pickmyclass_check_duration_seconds", "Time a check took.", labels=["process"]),
         "lookup": HistogramMetricFamily("pickmyclass_scrape_duration_seconds", "Time it took.", labels=["process"]),
@@ -195,10 +223,12 @@ def _work(processes: Mapping[str, Any]) -> Iterator[Metric]:
             checks.add_metric([name, outcome], number)
         for answer, number in sorted(measures["lookups"].items()):
             lookups.add_metric([name, answer], number)
+        for source, number in sorted(measures.get("calls", {}).items()):
+            asked.add_metric([name, source], number)
         for kind, family in seconds.items():
             told = measures["seconds"][kind]
             family.add_metric([name], _buckets(told["buckets"]), told["sum"])
-    yield from (calls, checks, lookups, *seconds.values())
+    yield from (calls, checks, lookups, asked, *seconds.values())
 
 
 def _buckets(counts: list[int]) -> list[tuple[str, float]]:

@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 from markupsafe import Markup, escape
 
 from shared.health.check import DEGRADED, HEALTHY, UNHEALTHY
+from shared.health.checks_looks import LooksCheck
 from shared.health.checks_mail import MailCheck
 from shared.health.checks_work import FreshnessCheck, QueueCheck, WorkersCheck
 from shared.health.report import Report
@@ -99,6 +100,10 @@ def _figures(report: Report) -> list[Figure]:
     if mail and mail.seen and mail.seen.delay_p50_seconds is not None and mail.seen.delay_p95_seconds is not None:
         median, slow = brief(mail.seen.delay_p50_seconds), brief(mail.seen.delay_p95_seconds)
         found.append(Figure("from seen to sent", median, f"p95 {slow}"))
+    looks = report.find(LooksCheck)
+    if looks and looks.seen and looks.seen.opening_count:
+        bounds = (looks.seen.opening_bound_p50_seconds, looks.seen.opening_bound_p95_seconds)
+        found.append(Figure("from full to seen open", span(bounds[0]) or "", f"at most; p95 {span(bounds[1])}"))
     if queue and queue.seen and queue.seen.waiting is not None:
         found.append(Figure("checks waiting", f"{queue.seen.waiting:,}", f"{queue.seen.active:,} running"))
     return found

@@ -14,7 +14,7 @@ class OwedMail:
     """One row of the outbox with its address. Times are aware.
 
     `kind` is `seat_available`, `instructor_assigned` or `section_removed`. `seen_before`: when the section had
-    been seen before `seen_at`; `None` when that is not known.
+    been seen before `seen_at`, `last_full`: when it was last seen full; `None` when that is not known.
     """
 
     id: int
@@ -27,12 +27,13 @@ class OwedMail:
     seen_before: datetime | None
     event_at: datetime
     tick_id: str | None = None
+    last_full: datetime | None = None
 
     @classmethod
     def from_json(cls, row: dict[str, Any]) -> OwedMail:
         """A row of `pmc_gather_mail`; its payload was written by the commit of the check."""
         payload = row["payload"]
-        seen_before = payload.get("previous_observed_at")
+        seen_before, last_full = payload.get("previous_observed_at"), payload.get("last_full_at")
         event_at = datetime.fromisoformat(row["event_at"])
         return cls(
             id=row["id"],
@@ -45,4 +46,5 @@ class OwedMail:
             seen_before=datetime.fromisoformat(seen_before) if seen_before else None,
             event_at=event_at,
             tick_id=row["tick_id"],
+            last_full=datetime.fromisoformat(last_full) if last_full else None,
         )

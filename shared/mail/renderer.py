@@ -138,6 +138,7 @@ class Renderer:
             ("Where", one_line(facts.location)),
             ("Seats", words.seats(facts) if mail.kind == "instructor_assigned" else ""),
             self._seen(mail),
+            ("Opened", self._opened(mail)),
         ]
         return [(name, value) for name, value in rows if value]
 
@@ -146,6 +147,12 @@ class Renderer:
         if mail.kind != "section_removed":
             return "Seen", words.moment(mail.seen_at, self._zone)
         return "Last seen", words.moment(mail.seen_before, self._zone) if mail.seen_before else ""
+
+    def _opened(self, mail: OwedMail) -> str:
+        """Within what time it opened: after it was last seen full, and before it was seen open."""
+        if mail.kind != "seat_available" or mail.last_full is None or words.is_stale(mail.seen_at, mail.last_full):
+            return ""
+        return words.between(mail.last_full, mail.seen_at, self._zone)
 
     def _note(self, mail: OwedMail) -> str:
         """What a student should know before acting on this email."""

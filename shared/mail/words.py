@@ -93,9 +93,19 @@ def moment(time: datetime, zone: ZoneInfo) -> str:
     """`Tue, Mar 3, 2026 at 10:02 AM MST`, by the clock on the campus."""
     local = time.astimezone(zone)
     day, month = _DAYS[local.weekday()], _MONTHS[local.month - 1]
-    half = "AM" if local.hour < 12 else "PM"
-    clock = f"{local.hour % 12 or 12}:{local.minute:02} {half} {local.tzname()}"
-    return f"{day}, {month} {local.day}, {local.year} at {clock}"
+    return f"{day}, {month} {local.day}, {local.year} at {_clock(local)} {local.tzname()}"
+
+
+def between(first: datetime, last: datetime, zone: ZoneInfo) -> str:
+    """`between 3:26 PM and 3:30 PM MST`; with its day where the first is of another one than the last."""
+    begin, end = first.astimezone(zone), last.astimezone(zone)
+    day = "" if begin.date() == end.date() else f"{_MONTHS[begin.month - 1]} {begin.day} at "
+    other = f"{_MONTHS[end.month - 1]} {end.day} at " if day else ""
+    return f"between {day}{_clock(begin)} and {other}{_clock(end)} {end.tzname()}"
+
+
+def _clock(local: datetime) -> str:
+    return f"{local.hour % 12 or 12}:{local.minute:02} {'AM' if local.hour < 12 else 'PM'}"
 
 
 def is_stale(seen_at: datetime, seen_before: datetime) -> bool:

@@ -22,7 +22,8 @@ _ORDER = list(STATES)
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """One section. `open_seats`: those that anyone may take, as far as known. `strip`: its openings on 100 units."""
+    """One section. `open_seats`: those that anyone may take, as far as known. `full`: when an open one was last seen
+    full. `strip`: its openings on 100 units."""
 
     id: str
     term: str
@@ -35,6 +36,7 @@ class Card:
     open_seats: int | None
     seats_note: str
     seen: Moment | None
+    full: Moment | None
     due: Moment
     last_open: str
     strip: Sequence[tuple[float, float]]
@@ -71,7 +73,10 @@ def card_of(row: dict[str, Any], now: datetime, zone: tzinfo) -> Card:
     openings = openings_of(row.get("edges", []))
     open_seats = open_seats_of(row)
     state = _state(row, open_seats)
-    seen = moment(datetime.fromisoformat(row["seen_at"]), now, zone) if row.get("seen_at") else None
+    seen, full = (
+        moment(datetime.fromisoformat(row[name]), now, zone) if row.get(name) else None
+        for name in ("seen_at", "full_at")
+    )
     begin = _begin(row, openings, now)
     names = ("seats_available", "seats_capacity", "non_reserved_seats", "instructor_name")
     return Card(
@@ -86,6 +91,7 @@ def card_of(row: dict[str, Any], now: datetime, zone: tzinfo) -> Card:
         open_seats=open_seats,
         seats_note=seats_note(row),
         seen=seen,
+        full=full if state == "open" else None,
         due=moment(next_slot(group_of(row["class_nbr"]), now), now, zone),
         last_open=_last_open(openings, state, now, zone),
         strip=strip_of(openings, begin, now),

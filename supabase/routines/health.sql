@@ -31,6 +31,28 @@ language sql stable as $$
     where o.sent_at > clock_timestamp() - interval '1 day' and o.notification_type = 'seat_available'
 $$;
 
+-- How late the openings of the last day can have been seen: seconds from when a section was last seen full to when it
+-- was seen open. It opened in between.
+create or replace function pickmyclass.opening_bound(p_at timestamptz) returns jsonb
+language sql stable as $$
+    select jsonb_build_object(
+        'count', count(*),
+        'p50_seconds', percentile_cont(0.5) within group (order by extract(epoch from e.observed_at - e.last_full_at)),
+        'p95_seconds', percentile_cont(0.95) within group (order by extract(epoch from e.observed_at - e.last_full_at)))
+    from pickmyclass.section_events e
+    where e.kind = 'seat_available' and e.observed_at > p_at - interval '1 day' and e.last_full_at is not null
+$$;
+
+-- The rounds, see `note_round`; no seconds where nobody plans looks.
+create or replace function pickmyclass.round_health(p_at timestamptz) returns jsonb
+language sql stable as $$
+    select jsonb_build_object(
+        'seconds', s.round_seconds, 'usual_seconds', s.usual_seconds,
+        'age_seconds', case when s.leased_until > clock_timestamp() - interval '10 minutes'
+                            then extract(epoch from p_at - s.round_began) end)
+    from (select) as always_one_row left join pickmyclass.look_scheduler s on true
+$$;
+
 -- Ticks: the latest one that finished and the scheduler's latest of each group; what became of their sections is
 -- counted from the baselines, so that four workers do not queue for one hot row.
 create or replace function pickmyclass.tick_health(p_tick pickmyclass.ticks) returns jsonb
@@ -109,6 +131,8 @@ begin
         'takes_writes', pickmyclass.takes_writes(),
         'email', pickmyclass.mail_health(),
         'email_delay', pickmyclass.mail_delay(),
+        'opening_bound', pickmyclass.opening_bound(v_now),
+        'round', pickmyclass.round_health(v_now),
         'last_tick', pickmyclass.tick_health(v_last),
         'ticks', jsonb_build_object(
             'even', pickmyclass.tick_health(pickmyclass.latest_tick('even', v_now)),

@@ -58,7 +58,36 @@ begin
     if not found then
         return jsonb_build_object('leased', false);
     end if;
+    perform pickmyclass.note_round(coalesce(p_now, clock_timestamp()));
     return public.pmc_read_looks(p_since, p_all, p_timezone, p_now) || jsonb_build_object('leased', true);
+end $$;
+
+-- Ends the round when every section that the source tells of was looked at since it began, and begins the next. One
+-- long round moves what is usual by a tenth of three times the usual at most.
+create or replace function pickmyclass.note_round(p_at timestamptz) returns void
+language plpgsql as $$
+declare
+    v_began timestamptz;
+    v_oldest timestamptz;
+begin
+    select s.round_began into v_began from pickmyclass.look_scheduler s;
+    if v_began is null or v_began > p_at then
+        update pickmyclass.look_scheduler s set round_began = p_at where s.only_row;
+        return;
+    end if;
+    select min(coalesce(c.checked_at, '-infinity')) into v_oldest
+    from pickmyclass.our_sections(p_at) o
+    left join pickmyclass.checks_seen() c on c.term = o.term and c.class_nbr = o.class_nbr
+    where c.last_error is null and coalesce(c.not_found_strikes, 0) = 0;
+    if v_oldest >= v_began then
+        update pickmyclass.look_scheduler s set
+            round_began = p_at,
+            round_seconds = extract(epoch from p_at - v_began),
+            usual_seconds = coalesce(s.usual_seconds + 0.1 * (
+                least(extract(epoch from p_at - v_began), 3 * s.usual_seconds) - s.usual_seconds),
+                extract(epoch from p_at - v_began))
+        where s.only_row;
+    end if;
 end $$;
 
 -- pmc_leave_looks: a consumer that stops lets another decide at once.

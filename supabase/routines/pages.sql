@@ -45,7 +45,7 @@ $$;
 create or replace function pickmyclass.section_shown(p_term text, p_class_nbr text) returns jsonb
 language sql stable set search_path = '' set timezone = 'UTC' as $$
     select case when c.observed_at is not null and pickmyclass.owner_of(p_term, p_class_nbr) = 'server' or s.id is null
-        then coalesce(pickmyclass.facts_of(c), '{}') || jsonb_build_object('seen_at', c.checked_at)
+        then coalesce(pickmyclass.facts_of(c), '{}') || jsonb_build_object('seen_at', c.checked_at, 'full_at', c.full_at)
         else jsonb_build_object(
             'subject', s.subject, 'catalog_nbr', s.catalog_nbr, 'title', s.title, 'instructor_name', s.instructor_name,
             'seats_available', s.seats_available, 'seats_capacity', s.seats_capacity,
@@ -53,7 +53,7 @@ language sql stable set search_path = '' set timezone = 'UTC' as $$
             'seen_at', s.last_checked_at) end
         || jsonb_build_object('strikes', coalesce(c.not_found_strikes, 0), 'failed', c.last_error is not null)
     from (select) one
-    left join pickmyclass.section_checks c on c.term = p_term and c.class_nbr = p_class_nbr
+    left join pickmyclass.checks_seen() c on c.term = p_term and c.class_nbr = p_class_nbr
     left join public.class_states s on s.term = p_term and s.class_nbr = p_class_nbr
 $$;
 

@@ -29,7 +29,7 @@ from workshop.parts.web import Request as GatewayRequest
 
 NAMES = [
     *("database", "redis", "circuit_breaker", "cron_lock", "configuration"),
-    *("email", "queue", "scheduler", "workers", "freshness"),
+    *("email", "queue", "scheduler", "workers", "freshness", "looks"),
 ]
 
 

@@ -18,7 +18,7 @@ from tests.support.world import SECTION
 
 NAMES = [
     *("database", "redis", "circuit_breaker", "cron_lock", "configuration"),
-    *("email", "queue", "scheduler", "workers", "freshness"),
+    *("email", "queue", "scheduler", "workers", "freshness", "looks"),
 ]
 
 

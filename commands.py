@@ -53,11 +53,20 @@ def port_or_exit(host: str, port: int) -> None:
 @click.option("--seed", type=int, default=7, show_default=True, help="Which simulated campus.")
 @click.option("--term", help="The term that the campus is played as; default: one that is not over on that day.")
 @click.option("--source", type=click.Choice(["asu", "scraper"]), default="asu", show_default=True, help="Whom to ask.")
-def demo(tape: Path | None, ticks: int | None, sections: int | None, seed: int, term: str | None, source: str) -> None:
+@click.option("--looks", type=click.IntRange(0, 700), help="How often a section is looked at in a day.")
+def demo(
+    tape: Path | None,
+    ticks: int | None,
+    sections: int | None,
+    seed: int,
+    term: str | None,
+    source: str,
+    looks: int | None,
+) -> None:
     """Play a day on real embedded parts and compare every email with what the campus did."""
     from workshop.demo.demo import run_demo
 
-    sys.exit(run_demo(tape=tape, ticks=ticks, sections=sections, seed=seed, term=term, source=source))
+    sys.exit(run_demo(tape=tape, ticks=ticks, sections=sections, seed=seed, term=term, source=source, looks=looks))
 
 
 @commands.command()

@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.panel import Panel
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
+from shared.checks.looks import Pace
 from workshop.campus.chance import make_campus
 from workshop.campus.sections import HALF_HOUR_MS, Timeline
 from workshop.campus.tape import TapeError, read_tape, term_of
@@ -33,6 +34,9 @@ from workshop.parts.stack import PartError, Stack
 
 DAY = 48
 SECTIONS = 120
+_LOOKS_OF_A_LISTING = 288  # a day: a round of five minutes
+_LOOKS_OF_A_SECTION = 24  # a day: the ticks alone, as a scraper that needs ten seconds a section allows little more
+_MOST_A_MINUTE = 30
 _STARTS = {"1": (2, 2), "4": (6, 8), "7": (9, 14)}  # month and day within spring, summer and fall
 _HOUR = 2 * HALF_HOUR_MS
 
@@ -61,10 +65,12 @@ def run_demo(
     seed: int,
     term: str | None,
     source: str = "scraper",
+    looks: int | None = None,
 ) -> int:
     """Play and compare. The exit code: 0 all agree, 1 something differs or broke, 2 it cannot be played.
 
-    `ticks`: how many half hours (default: a day, or the whole tape).
+    `ticks`: how many half hours (default: a day, or the whole tape). `looks`: how often a section is looked at in a
+    day, by the ticks and between them (default: as the source allows).
     """
     console = Console()
     try:
@@ -80,7 +86,7 @@ def run_demo(
                 stack.start(lambda what: status.update(f"Starting {what} …"))
             if not stack.redis.real:
                 console.print("There is no redis-server on the path: a stand-in serves.", style="dim")
-            return 0 if _play(console, season, stack) else 1
+            return 0 if _play(console, season, stack, _pace(season, source, looks)) else 1
     except (PartError, ReplayError, RuntimeError, OSError) as problem:
         console.print(f"[bold red]The demo broke off:[/] {problem}", highlight=False, soft_wrap=True)
         return 1
@@ -144,13 +150,27 @@ def _greet(console: Console, season: Season) -> None:
     console.print(Panel(words, title="PickMyClass", border_style="magenta", expand=False), highlight=False)
 
 
-def _play(console: Console, season: Season, stack: Stack) -> bool:
+def _pace(season: Season, source: str, looks: int | None) -> Pace | None:
+    """The extra looks that make `looks` a day of each section, those of the ticks counted; none are left: `None`.
+
+    A listing is looked at by every tick, as it holds sections of both halves; a section alone by every other one.
+    """
+    if source == "asu":
+        many = len({timeline.course.subject for timeline in season.timelines})
+        extra = (_LOOKS_OF_A_LISTING if looks is None else looks) - DAY
+    else:
+        many = len(season.timelines)
+        extra = (_LOOKS_OF_A_SECTION if looks is None else looks) - DAY // 2
+    return Pace(many * extra, _MOST_A_MINUTE) if extra > 0 else None
+
+
+def _play(console: Console, season: Season, stack: Stack, pace: Pace | None) -> bool:
     """Play the season, then show how it compares; whether all agree."""
     courses = {timeline.class_nbr: timeline.course for timeline in season.timelines}
     with Registry(stack.postgres.url()) as registry:
         students = {watch.student.user_id: watch.student for watch in season.watches}
         registry.sign_up(list(students.values()))
-        replay = Replay(stack, registry, season.term, courses)
+        replay = Replay(stack, registry, season.term, courses, pace)
         try:
             played = _with_progress(console, season, replay)
             told = who_is_told(season.watches)

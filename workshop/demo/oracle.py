@@ -90,7 +90,7 @@ def judge_looks(
             if not present or shown is None:
                 continue
             verdict.checks += 1
-            kinds = memories[class_nbr].look(shown)
+            kinds = memories[class_nbr].look(shown, look.door)
             verdict.namings += NAME in kinds
             if SEAT in kinds:
                 verdict.seen.append((class_nbr, look.at_ms))
@@ -115,7 +115,7 @@ def openings_of(timeline: Timeline, door: str) -> list[tuple[int, int | None]]:
     found: list[tuple[int, int | None]] = []
     for time, values in zip(timeline.times, timeline.values, strict=True):
         shown = show(values, door)
-        kinds = memory.look(shown) if shown else []
+        kinds = memory.look(shown, door) if shown else []
         if SEAT in kinds or _FULL in kinds:
             if since is not None:
                 found.append((since, time))
@@ -149,9 +149,15 @@ class _Memory:
         self.seats: int | None = None
         self.free: int | None = None  # seats kept for nobody
         self.named = False
+        self.door = ""  # where they were seen
 
-    def look(self, values: Values) -> list[str]:
-        """Remember the values; say what happened since the look before."""
+    def look(self, values: Values, door: str) -> list[str]:
+        """Remember the values; say what happened since the look before.
+
+        What another door told of seats that are free for all is not compared with what this one tells.
+        """
+        if door != self.door:
+            self.door, self.free = door, None
         seats, free = _believable(values.seats_available, values), _believable(values.non_reserved_seats, values)
         named = (values.instructor or "").strip().lower() not in ("", "staff")
         if not self.seen:

@@ -1,15 +1,15 @@
-"""A replay: owns the time, and plays a season through the real product, slot by slot.
+"""A replay: owns the time, and plays a season through the real product, minute by minute.
 
-For each slot the campus's clock is set, the tick is called with our clock, the consumer works until its queue is
-empty, mail is sent until nothing is owed (also what the mass-event guard had looked at twice), and only then the
-clock moves on.
+At the start of a slot the campus's clock is set, the tick is called with our clock, the consumer works until its
+queue is empty, mail is sent until nothing is owed (also what the mass-event guard had looked at twice), and only then
+the clock moves on. In the minutes between the planner looks where it wants to, with our clock too.
 """
 
 from __future__ import annotations
 
 import re
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -17,6 +17,7 @@ from typing import Any
 
 import requests
 
+from shared.checks.looks import Looks, Pace
 from shared.checks.tick import TickOrder
 from shared.mail.send import send_due_mail
 from shared.queue import Counts
@@ -59,8 +60,10 @@ class Played:
 class Replay:
     """Plays slots on a running `Stack`."""
 
-    def __init__(self, stack: Stack, registry: Registry, term: str, courses: dict[str, Course]) -> None:
-        """`courses` tells course and number of each section, for its watches."""
+    def __init__(
+        self, stack: Stack, registry: Registry, term: str, courses: dict[str, Course], pace: Pace | None = None
+    ) -> None:
+        """`courses` tells course and number of each section, for its watches. Without `pace` only the ticks look."""
         self.played = Played()
         self._stack, self._registry, self._term, self._courses = stack, registry, term, courses
         self._now_ms, self._began = 0, 0.0  # the replay's time, and when it came to it by ours
@@ -73,6 +76,8 @@ class Replay:
         self._http.trust_env = False
         self._parts = Wiring(load(stack.environment, None), clock=self._now, replay=True)
         self._seen = 0  # number of the last email looked at
+        self._looks = self._make_looks(pace) if pace else None
+        self._mail_is_owed = False
 
     def play(self, slots_ms: Sequence[int], watches: Iterable[Watch], tell: Callable[[Played, int], None]) -> Played:
         """Play the slots (their starts in epoch ms); each watch is added at the start of its slot.
@@ -85,10 +90,14 @@ class Replay:
             joining[watch.since_ms].append(watch)
         for slot in slots_ms:
             self._set_clock(slot)
-            self._watched.update(watch.class_nbr for watch in joining[slot])
+            self._watched.update(watch.class_nbr for watch in joining[slot] if watch.student.refuses is None)
             if joining[slot]:
                 self._registry.add_watches(self._term, self._courses, joining[slot])
             self._play_slot()
+            if self._looks:
+                for minute in range(30):
+                    self._play_minute(self._looks, slot + minute * 60_000)
+                self._read_looks()
             self.played.seconds = time.monotonic() - begun
             tell(self.played, slot)
         return self.played
@@ -118,9 +127,41 @@ class Replay:
         self.played.ticks += 1
         looked = self._finish()
         odd = self._now_ms // HALF_HOUR_MS % 2
-        self.played.checks += sum(int(class_nbr) % 2 == odd for class_nbr in looked & self._watched)
+        due = {class_nbr for class_nbr in looked if class_nbr in self._watched and int(class_nbr) % 2 == odd}
+        self.played.checks += len(due)
+        if not self._looks:
+            self.played.twice += sum(count - 1 for count in Counter(looked).values())
 
-    def _finish(self) -> set[str]:
+    def _make_looks(self, pace: Pace) -> Looks:
+        """The product's own planner, which decides by our clock and looks from this process."""
+        parts = self._parts
+        return Looks(
+            parts.database,
+            parts.looker,
+            parts.checker,
+            listing_of=parts.sources.listing_of,
+            pace=lambda: pace,
+            worker="replay",
+            timezone=parts.settings.cron_timezone,
+            clock=self._now,
+            durations=parts.durations,
+            replay=True,
+        )
+
+    def _play_minute(self, looks: Looks, now_ms: int) -> None:
+        """One minute of a slot: what the planner wants to look at, and the mail that comes of it."""
+        self._set_clock(now_ms)
+        self._mail_is_owed = False
+        looks.minute(lambda: False, self._owe_mail)
+        if self._mail_is_owed:
+            self._drain()
+            self._send_mail()
+            self._read_inbox()
+
+    def _owe_mail(self) -> None:
+        self._mail_is_owed = True
+
+    def _finish(self) -> list[str]:
         """Whatever is to be done at this moment: look, send, note who was told what; the sections looked at."""
         self._drain()
         self._send_mail()
@@ -170,14 +211,13 @@ class Replay:
                 took = datetime.fromisoformat(mail["received_at"]).timestamp() - self._began
                 self.played.told.append((found[2], self._now_ms, self._now_ms + int(took * 1000)))
 
-    def _read_looks(self) -> set[str]:
-        """Note what the campus was asked for at this moment, by its own record; the sections that it told of."""
-        looked: set[str] = set()
+    def _read_looks(self) -> list[str]:
+        """Note what the campus was asked for since the last time, by its own record; the sections that it told of."""
+        looked: list[str] = []
         for call in self._ask("GET", f"{self._stack.campus_url}/control/calls?after={self._calls}")["calls"]:
             numbers = [call["class_nbr"]] if call["class_nbr"] else self._listings[call["subject"]]
-            self.played.twice += sum(number in looked for number in numbers)
-            looked.update(numbers)
-            self.played.looks.append(Look(self._now_ms, numbers, call["source"]))
+            looked += numbers
+            self.played.looks.append(Look(call["now_ms"], numbers, call["source"]))
             self._calls = call["number"]
         return looked
 

@@ -45,6 +45,15 @@ def test_a_short_day_by_chance_agrees(capsys: pytest.CaptureFixture[str]) -> Non
 
 
 @pytest.mark.slow
+def test_with_looks_between_the_ticks_people_hear_in_minutes(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_demo(tape=None, ticks=6, sections=24, seed=5, term=None, source="asu", looks=288) == 0
+    said = capsys.readouterr().out
+    assert "Every email that was owed was sent, once, and no other." in said
+    here, hourly = (float(found) for found in re.findall(r"half within ([0-9.]+) minutes", said))
+    assert here < hourly / 2
+
+
+@pytest.mark.slow
 def test_a_department_that_opens_at_once_is_looked_at_twice_and_told(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -107,8 +107,8 @@ def test_after_an_edge_of_all_seats_the_old_unreserved_number_counts_no_more() -
 
 
 def test_who_was_told_is_not_told_again_before_it_was_full_or_a_day_has_passed() -> None:
-    # The catalog says 0 unreserved seats at times: by all seats it opens twice, and is never seen to fill between.
-    flapping: list[Shown] = [(0, "Ada", None), (5, "Ada", 0), (0, "Ada", 0), (5, "Ada", None)]
+    # It opens by all seats, none of them for everybody; then by those that are, and never was no seat left between.
+    flapping: list[Shown] = [(0, "Ada", None), (5, "Ada", 0), (5, "Ada", 0), (5, "Ada", 2)]
     assert owed(campus(*flapping)) == [(1, SEAT, "ann")]
     late = Watcher("late@example.edu", since_ms=2 * ROUND)
     assert owed(campus(*flapping), ANN, late) == [(1, SEAT, "ann"), (3, SEAT, "late")]
@@ -146,6 +146,11 @@ def test_without_reserved_seats_it_counts_as_anyone_would(rounds: list[Shown], w
     assert (verdict.openings, verdict.namings) == ((openings, namings) if watchers else (0, 0))
     assert len(verdict.owed) == (openings + namings) * len(watchers)
     assert verdict.checks == (6 if watchers else 0)
+
+
+def test_whoever_was_told_is_told_again_after_no_seat_was_left_even_if_none_was_for_everybody_before() -> None:
+    reserved = campus((0, "Ada", 0), (1, "Ada", None), (1, "Ada", 0), (0, "Ada", 0), (0, "Ada", None), (2, "Ada", 2))
+    assert owed(reserved) == [(1, SEAT, "ann"), (5, SEAT, "ann")]
 
 
 def looked(timeline: Timeline, *rounds: int, door: str = "scraper") -> list[tuple[int, str, str]]:

@@ -95,7 +95,7 @@ def judge_looks(
             if SEAT in kinds:
                 verdict.seen.append((class_nbr, look.at_ms))
             told = told_ms[class_nbr]
-            if _FULL in kinds:
+            if _FULL in kinds or shown.seats_available == 0:
                 told.clear()
             for one in present:
                 if NAME in kinds:
@@ -138,7 +138,7 @@ def show(values: Values, door: str) -> Values | None:
     seats = max(0, seats)
     if free is not None and (free == 0) != (seats == 0):
         free = None
-    return replace(values, seats_available=seats, non_reserved_seats=free)
+    return replace(values, instructor=values.instructor or "Staff", seats_available=seats, non_reserved_seats=free)
 
 
 class _Memory:
@@ -149,17 +149,22 @@ class _Memory:
         self.seats: int | None = None
         self.free: int | None = None  # seats kept for nobody
         self.named = False
-        self.door = ""  # where they were seen
+        self.said = ""  # who teaches, in small letters
+        self.door = ""  # where all this was seen
 
     def look(self, values: Values, door: str) -> list[str]:
         """Remember the values; say what happened since the look before.
 
-        What another door told of seats that are free for all is not compared with what this one tells.
+        What another door told is compared only as far as both tell alike: all seats, and a name where there it had been
+        said that nobody was named.
         """
+        seats, free = _believable(values.seats_available, values), _believable(values.non_reserved_seats, values)
+        said = (values.instructor or "").strip().lower()
+        named = said not in ("", "staff")
         if door != self.door:
             self.door, self.free = door, None
-        seats, free = _believable(values.seats_available, values), _believable(values.non_reserved_seats, values)
-        named = (values.instructor or "").strip().lower() not in ("", "staff")
+            self.named = self.named and named if self.said == "staff" else named
+        self.said = said
         if not self.seen:
             self.seen, self.seats, self.free, self.named = True, seats, free, named
             return []

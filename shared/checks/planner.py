@@ -60,7 +60,7 @@ class Candidate:
 
     def age(self, now: float) -> float:
         """Minutes since its least lately seen section was looked at; infinite when one never was."""
-        return max((now - (one.looked_at or -math.inf)) / 60 for one in self.sections)
+        return (now - min(one.looked_at or -math.inf for one in self.sections)) / 60
 
     def urgency(self, now: float) -> float:
         """What its calls are worth now, each."""
@@ -80,12 +80,14 @@ def plan(candidates: Sequence[Candidate], now: float, calls_a_minute: float, bud
 
     First what would otherwise be older than two rounds before its turn comes, oldest first; then the most urgent.
     """
-    due = [one for one in candidates if one.age(now) >= LEAST_MINUTES]
-    must = _must(due, now, calls_a_minute, MOST_ROUNDS * round_minutes(candidates, calls_a_minute))
-    chosen = set(map(id, must))
-    rest = sorted((one for one in due if id(one) not in chosen), key=lambda one: -one.urgency(now))
+    if budget <= 0:
+        return []
+    due = [(age, one) for one in candidates if (age := one.age(now)) >= LEAST_MINUTES]
+    due.sort(key=lambda pair: -pair[0])
+    must = _must(due, calls_a_minute, MOST_ROUNDS * round_minutes(candidates, calls_a_minute))
+    rest = sorted((one for _, one in due[must:]), key=lambda one: -one.urgency(now))
     picks = []
-    for one in [*must, *rest]:
+    for one in [*(one for _, one in due[:must]), *rest]:
         if budget <= 0:
             break
         picks.append(one)
@@ -93,25 +95,22 @@ def plan(candidates: Sequence[Candidate], now: float, calls_a_minute: float, bud
     return picks
 
 
-def _must(due: Sequence[Candidate], now: float, calls_a_minute: float, oldest: float) -> list[Candidate]:
-    """The oldest ones that cannot wait another minute, if each is to be looked at before it is `oldest` minutes old.
+def _must(by_age: Sequence[tuple[float, Candidate]], calls_a_minute: float, oldest: float) -> int:
+    """How many of the oldest cannot wait another minute, if each is to be looked at before it is `oldest` minutes old.
 
     The calls of the oldest k must fit into the minutes that the k-th has left; as many are taken as make that true
     again for every k.
     """
-    by_age = sorted(due, key=lambda one: -one.age(now))
     needed, calls = 0.0, 0
-    for one in by_age:
+    for age, one in by_age:
         calls += one.calls
-        left = max(oldest - one.age(now), 0.0)
-        needed = max(needed, calls - calls_a_minute * max(left - 1, 0.0))
-    must, calls = [], 0
-    for one in by_age:
+        needed = max(needed, calls - calls_a_minute * max(max(oldest - age, 0.0) - 1, 0.0))
+    calls = 0
+    for place, (_, one) in enumerate(by_age):
         if calls >= needed:
-            break
-        must.append(one)
+            return place
         calls += one.calls
-    return must
+    return len(by_age)
 
 
 def calls_by_hour(openings: Sequence[int], a_day: float, most_a_minute: float) -> list[float]:

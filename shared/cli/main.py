@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from shared.cli.ask import doctor, why
+from shared.cli.looks import looks
 from shared.cli.mail import mail
 from shared.cli.ownership import ownership
 from shared.cli.queue import breaker, dead, lock
@@ -20,5 +21,6 @@ def ops() -> None:
     """Look and act. Every command takes --json; exit code 0 says that it was done or that all is well."""
 
 
-for _command in (status, doctor, tick, check, why, student, dead, breaker, source, lock, workers, mail, ownership):
+_COMMANDS = (status, doctor, tick, check, looks, why, student, dead, breaker, source, lock, workers, mail, ownership)
+for _command in _COMMANDS:
     ops.add_command(_command)

@@ -20,14 +20,18 @@ language sql stable security definer set search_path = '' as $$
 $$;
 
 -- pmc_list_watches: a person's watches, newest first, each with what is shown of its section. The state is looked up
--- by term and number: the same number means another class in another term (O6).
+-- by term and number: the same number means another class in another term (O6). `last_seen_at`, `last_full_at`: when
+-- anybody last looked, also between the ticks, and when it was last seen full.
 create or replace function public.pmc_list_watches(p_user_id uuid) returns jsonb
 language sql stable security definer set search_path = '' set timezone = 'UTC' as $$
     select jsonb_build_object('max_watches', pickmyclass.max_watches(), 'watches', (
-        select coalesce(jsonb_agg(to_jsonb(w) || jsonb_build_object('class_state', to_jsonb(s))
+        select coalesce(jsonb_agg(to_jsonb(w) || jsonb_build_object(
+                    'class_state', to_jsonb(s) || jsonb_build_object(
+                        'last_seen_at', c.observed_at, 'last_full_at', c.full_at))
                                   order by w.created_at desc nulls last, w.id), '[]')
         from public.class_watches w
         left join public.class_states s on s.term = w.term and s.class_nbr = w.class_nbr
+        left join pickmyclass.checks_seen() c on c.term = w.term and c.class_nbr = w.class_nbr
         where w.user_id = p_user_id))
 $$;
 

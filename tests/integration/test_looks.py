@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from typing import Any
 
+import psycopg
 import pytest
 import requests
+from click.testing import CliRunner
 
 from shared.checks.look import Looker
 from shared.checks.looks import Looks, Pace
 from shared.checks.queued import look_queued
 from shared.checks.tick import TickOrder, job_for_listing
+from shared.cli.main import ops
 from shared.queue.jobs import Delivery, GiveUp, RetryLater
 from shared.sections.section import Section
 from shared.source.answers import Listing
@@ -190,3 +196,84 @@ def test_the_lease_outlives_a_minute(catalog: Stage) -> None:
     minute(scheduler(catalog, "one"))
     left = catalog.world.one("select leased_until - now() from pickmyclass.look_scheduler")
     assert timedelta(minutes=2) < left <= timedelta(minutes=3)
+
+
+# Whatever dies on the way ---------------------------------------------------------------------------------------
+
+
+class Killed(BaseException):
+    """The process is gone: nothing of it goes on."""
+
+
+STEPS = ["lease taken", "baselines read", "source asked", "commit sent", "commit made", "mail woken"]
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_process_that_dies_between_two_steps_loses_no_mail_and_doubles_none(
+    catalog: Stage, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    minute(scheduler(catalog, "one"))
+    catalog.show(seats_available=2)
+    catalog.clock.at += minutes(3)
+    doomed, database, checker = scheduler(catalog, "one"), catalog.parts.database, catalog.parts.checker
+    call, read = database.call, checker.read_listing
+    after = {"lease taken": "pmc_take_looks", "baselines read": "pmc_read_listings", "commit made": "pmc_commit_looks"}
+
+    def calling(function: str, **arguments: Any) -> Any:
+        if step == "commit sent" and function == "pmc_commit_looks":
+            raise Killed
+        answer = call(function, **arguments)
+        if after.get(step) == function:
+            raise Killed
+        return answer
+
+    def asking(*arguments: Any) -> Any:
+        read(*arguments)
+        raise Killed
+
+    def wake() -> None:
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(database, "call", calling)
+        if step == "source asked":
+            patched.setattr(doomed._looker, "_read", asking)
+        with pytest.raises(Killed):
+            doomed.minute(lambda: False, wake)
+    catalog.world.postgres.execute("update pickmyclass.look_scheduler set leased_until = now() - interval '1 s'")
+    catalog.clock.at += minutes(3)
+    minute(scheduler(catalog, "two"))
+    assert catalog.world.rows("select kind from pickmyclass.section_events") == [("seat_available",)]
+    assert [kind for kind, _, _ in catalog.world.outbox(EVEN)] == ["seat_available"]
+    assert catalog.world.one("select pickmyclass.is_mail_due()"), "the next beat wakes the mailer"
+
+
+def test_a_server_that_dies_in_the_middle_of_a_commit_has_written_nothing(catalog: Stage, postgres_url: str) -> None:
+    minute(scheduler(catalog, "one"))
+    catalog.show(EVEN, seats_available=2)
+    catalog.show(ODD, seats_available=2)
+    catalog.clock.at += minutes(3)
+    with psycopg.connect(postgres_url) as other, ThreadPoolExecutor(1) as pool:
+        other.execute("select from pickmyclass.section_checks where class_nbr = %s for update", [ODD.class_nbr])
+        looking = pool.submit(minute, scheduler(catalog, "one"))
+        catalog.world.wait_until_blocked()  # the first section is committed, the second waits
+        catalog.world.postgres.execute(
+            "select pg_terminate_backend(pid) from pg_stat_activity"
+            " where datname = current_database() and wait_event_type = 'Lock'"
+        )
+        looking.result(60)
+    assert catalog.world.rows("select kind from pickmyclass.section_events") == []
+    catalog.clock.at += minutes(6)
+    minute(scheduler(catalog, "one"))
+    assert catalog.world.rows("select kind from pickmyclass.section_events") == [("seat_available",)] * 2
+
+
+def test_an_operator_sees_what_comes_next_and_why(catalog: Stage) -> None:
+    first = CliRunner().invoke(ops, ["looks", "--json"])
+    assert json.loads(first.output)["looks"][0]["why"] == "never seen"
+    minute(scheduler(catalog, "one"))
+    catalog.clock.at += minutes(3)
+    shown = CliRunner().invoke(ops, ["looks", "--json"])
+    assert json.loads(shown.output)["looks"] == [
+        {"look": "2267:CSE", "calls": 1, "watched": 2, "minutes": 3, "why": "2 full, 2 watching"}
+    ]

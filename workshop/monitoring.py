@@ -13,6 +13,7 @@ from typing import Any
 from prometheus_client.metrics_core import Metric
 
 from shared.checks.measures import Measures
+from shared.health.checks_looks import LONG_PAUSE_SECONDS, SLOW, SLOW_SECONDS, SourceSeen
 from shared.health.checks_mail import MAIL_WAITS_SECONDS
 from shared.health.checks_work import ALIVE_SECONDS, TICK_IS_OLD
 from shared.health.metrics import STATUSES, Figures
@@ -71,6 +72,21 @@ WARNINGS = (
         "The last tick is older than two slots.",
     ),
     Rule("Breaker", "breaker", f"{_p('breaker_state', state='open')} == 1", "10m", "The scraper fails."),
+    Rule(
+        "SourceRefuses",
+        "source refuses",
+        f"min({_p('source_pause_seconds')}) > {LONG_PAUSE_SECONDS:.0f}",
+        "5m",
+        "Every source is left alone, because it refuses us or wants to be.",
+    ),
+    Rule(
+        "SlowRound",
+        "slow round",
+        f"{_p('round_age_seconds')} > {SLOW:.0f} * {_p('round_usual_seconds')}"
+        f" and on() {_p('round_age_seconds')} > {SLOW_SECONDS:.0f}",
+        "5m",
+        "A round of looks takes more than three times as long as usual.",
+    ),
     Rule("DeadLetters", "dead letters", f"{_p('queue_jobs', state='dead')} > 0", "5m", "Checks were given up."),
     Rule(
         "SlowQueue",
@@ -94,7 +110,7 @@ WARNINGS = (
 def families() -> list[Metric]:
     """Every family of `/metrics`, as a well server would show it."""
     then, tick = "2026-01-01T12:00:00+00:00", {"enqueued": 1, "already_queued": 0, "checked": 1, "failed": 0}
-    measures = Measures().as_json() | {"database_calls": 0, "found_lost": 0}
+    measures = Measures().as_json() | {"calls": {"scraper": 1}} | {"database_calls": 0, "found_lost": 0}
     worker = {"worker_name": "box", "status": "active", "started_at": then, "heartbeat_age_seconds": 1.0}
     figures = {
         "ticks": {"even": {**tick, "started_at": then, "finished_at": then, "error": None}},
@@ -104,6 +120,8 @@ def families() -> list[Metric]:
         },
         "email": {"oldest_pending_seconds": None, "held": 0, "hold": {"held": False}},
         "email_delay": {"p50_seconds": 1.0, "p95_seconds": 2.0},
+        "opening_bound": {"p50_seconds": 1.0, "p95_seconds": 2.0},
+        "round": {"seconds": 1.0, "usual_seconds": 1.0, "age_seconds": 1.0},
         "outbox": dict.fromkeys(STATUSES, 0),
         "workers": [{**worker, "figures": {"queue": {}, "measures": measures}}],
     }
@@ -112,6 +130,7 @@ def families() -> list[Metric]:
         "redis": {"total_commands_processed": 1},
         "queue": Counts(0, 0, 0, 0, None, 0.0),
         "breaker": BreakerStatus(),
+        "sources": [SourceSeen("scraper", "CLOSED")],
     }
     return list(Figures({name: Answer(value) for name, value in answers.items()}, {"functions": measures}).collect())
 

@@ -122,9 +122,15 @@ def _looks(figures: Mapping[str, Any]) -> Iterator[Metric]:
     bound, rounds = figures["opening_bound"], figures["round"]
     text = "From when it was last seen full to when it was seen open, of the last day's openings."
     yield _quantiles("opening_bound_seconds", text, bound)
-    yield from _gauge("round_seconds", "How long the last round of looks took.", rounds["seconds"])
-    yield from _gauge("round_usual_seconds", "How long a round takes as a rule.", rounds["usual_seconds"])
-    yield from _gauge("round_age_seconds", "How long the present round has gone on.", rounds["age_seconds"])
+    for name, text, seconds in (
+        ("round_seconds", "How long the last round of looks took.", rounds["seconds"]),
+        ("round_usual_seconds", "How long a round takes as a rule.", rounds["usual_seconds"]),
+        ("round_age_seconds", "How long the present round has gone on.", rounds["age_seconds"]),
+    ):
+        family = _gauges(name, text)
+        if seconds is not None:
+            family.add_metric([], seconds)
+        yield family
 
 
 def _quantiles(name: str, text: str, told: Mapping[str, Any]) -> Metric:

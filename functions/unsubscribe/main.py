@@ -14,6 +14,7 @@ from shared.web.doors import door, read_query
 from shared.web.inputs import TokenQuery
 from shared.web.pages import page
 from shared.web.replies import failure, reply
+from shared.web.routes import BESIDE_A_SITE
 from shared.wiring import wiring
 
 log = logging.getLogger(__name__)
@@ -28,16 +29,22 @@ def unsubscribe(request: Request) -> Response:
     token = read_query(request, TokenQuery).token
     if request.method != "POST":
         valid = flow.is_valid(token)
-        return page("unsubscribe.html", state="ask") if valid else page("unsubscribe.html", 400, state="invalid")
+        return show("ask") if valid else show("invalid", 400)
     for_people = request.accept_mimetypes.best_match(["application/json", "text/html"]) == "text/html"
     try:
         if flow.act(token):
-            return page("unsubscribe.html", state="done") if for_people else reply({"success": True})
+            return show("done") if for_people else reply({"success": True})
     except DatabaseError as error:
         log.error("unsubscribing failed", extra={"error": str(error)})
         if for_people:
-            return page("unsubscribe.html", 500, state="failed")
+            return show("failed", 500)
         raise failure("Unsubscribing failed; try again", 500) from None
     if for_people:
-        return page("unsubscribe.html", 400, state="invalid")
+        return show("invalid", 400)
     raise failure("Invalid or expired token", 400)
+
+
+def show(state: str, status: int = 200) -> Response:
+    """A state of the page, which leads to the student's settings."""
+    beside = wiring().settings.site_upstream
+    return page("unsubscribe.html", status, state=state, settings=f"{BESIDE_A_SITE if beside else ''}/settings")

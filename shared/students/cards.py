@@ -23,7 +23,7 @@ _ORDER = list(STATES)
 @dataclass(frozen=True, slots=True)
 class Card:
     """One section. `open_seats`: those that anyone may take, as far as known. `full`: when an open one was last seen
-    full. `strip`: its openings on 100 units."""
+    full. `due`: when it is looked at again at the latest. `strip`: its openings on 100 units."""
 
     id: str
     term: str
@@ -144,4 +144,5 @@ def _last_open(openings: Sequence[Opening], state: str, now: datetime, zone: tzi
     last = openings[-1]
     if last.end is None:
         return f"Open for {long(last.lasted(now))}" if state == "open" else ""
-    return f"Last open {moment(last.start, now, zone).exact}, for {long(last.lasted(now))}"
+    before = "Before that open" if state == "open" else "Last open"
+    return f"{before} {moment(last.start, now, zone).exact}, for {long(last.lasted(now))}"

@@ -128,6 +128,7 @@ class ResendClient:
         self._url = url
         self._key = key
         self._seconds = seconds
+        self._limits_in_a_row = 0
         self._wire: Any = None
 
     def send_batch(self, key: str, body: str, size: int) -> Outcome:
@@ -160,6 +161,7 @@ class ResendClient:
             return Unknown("Resend's answer made no sense")
         if len(ids) + len(errors) != size or any(not 0 <= index < size for index in errors):
             return Unknown("Resend's answer does not fit the batch")
+        self._limits_in_a_row = 0
         taken = iter(ids)
         return Accepted(
             tuple(None if index in errors else next(taken) for index in range(size)),
@@ -177,7 +179,8 @@ class ResendClient:
         if status == 409:
             return Unknown(words, busy=True)
         if status == 429 and kind not in _QUOTAS:
-            return RateLimited(words, _retry_after(exchange.headers))
+            self._limits_in_a_row += 1
+            return RateLimited(words, max(_retry_after(exchange.headers), _floor(self._limits_in_a_row)))
         if status == 429:
             # Asked again every hour: which hour ends the day, or the month, is Resend's affair.
             return Parked(words, QUOTA_SECONDS)
@@ -209,6 +212,11 @@ def _retry_after(headers: dict[str, str]) -> float:
     except (TypeError, ValueError):
         return _number(value, 1.0, _LONGEST_PAUSE)
     return min(_LONGEST_PAUSE, max(1.0, wait.total_seconds()))
+
+
+def _floor(limits_in_a_row: int) -> float:
+    """The shortest wait after so many rate limits without a success: what asks for no wait is not asked ever faster."""
+    return min(_LONGEST_PAUSE, 0.1 * 2.0 ** min(limits_in_a_row - 1, 20))
 
 
 def _number(value: str | None, default: float, longest: float) -> float:

@@ -231,6 +231,24 @@ def test_a_rate_limit_says_how_long(server: Resend, headers: dict[str, str], wai
     assert outcome.wait_seconds == wait
 
 
+def test_rate_limits_in_a_row_wait_ever_longer_whatever_they_ask_for_until_one_is_accepted(server: Resend) -> None:
+    client = ResendClient(server.server.url, KEY)
+    limit = {"statusCode": 429, "name": "rate_limit_exceeded", "message": "no"}
+    refused = lambda request: json_answer(limit, 429, {"retry-after": "0"})  # noqa: E731 - said twice
+    accepted, server.answer = server.answer, refused
+    waits = [
+        outcome.wait_seconds for _ in range(15) if isinstance(outcome := client.send_batch("k", BODY, 2), RateLimited)
+    ]
+    assert waits[:6] == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2]
+    assert waits[-1] == 600
+    server.answer = accepted
+    assert isinstance(client.send_batch("k", BODY, 2), Accepted)
+    server.answer = refused
+    again = client.send_batch("k", BODY, 2)
+    assert isinstance(again, RateLimited)
+    assert again.wait_seconds == 0.1
+
+
 def test_a_quota_is_not_asked_again_within_the_second(server: Resend) -> None:
     outcome = server.refuse(429, "daily_quota_exceeded", headers={"retry-after": "1", "ratelimit-reset": "1"})
     assert isinstance(outcome, Parked)

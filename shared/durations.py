@@ -22,6 +22,8 @@ class Durations:
     """The age at which such a report no longer counts as a sign of life."""
     scrape: float = 90.0
     """How long a look-up may take in all."""
+    user_scrape: float = 60.0
+    """The same for a student who waits for it."""
     breaker_open: float = 120.0
     """How long an open breaker refuses before it lets a probe through."""
     probe_lease: float = 100.0

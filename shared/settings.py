@@ -18,6 +18,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from shared import settings_values as values
 from shared.schedule import ScheduleError, check_schedule
+from shared.sections.text import is_clean
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -212,8 +213,10 @@ def load(
     page says what is missing. Raises `SettingsError` with every problem at once. An empty value means not set.
     """
     given = _gather(os.environ if environ is None else environ, env_file)
-    raw = {name: value for name, value in given.items() if not values.is_placeholder(value)}
+    unclean = [name for name, value in given.items() if not is_clean(value)]  # could neither be stored nor sent
+    raw = {name: value for name, value in given.items() if name not in unclean and not values.is_placeholder(value)}
     settings, problems = _validate(raw)
+    problems += [Problem(name, "holds characters that are no text; type it anew") for name in unclean]
     problems += _unfit_schedule(raw)
     if "RESEND_API_KEY" in raw and "NOTIFICATION_FROM_EMAIL" not in raw:
         problems.append(

@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo
 
 from shared import logs
 from shared.checks.check import Checker
+from shared.checks.check_now import CheckNow
 from shared.checks.look import Looker
 from shared.checks.looks import AT_ONCE, Looks, Pace
 from shared.checks.measures import MeasuredChecker, MeasuredSource, Measures
@@ -42,6 +43,7 @@ from shared.students.adding import Adding
 from shared.students.address_tests import AddressTests
 from shared.students.auth_service import AuthService
 from shared.students.front import Front
+from shared.students.lookups import room_for_lookups
 from shared.students.sessions import Sessions
 from shared.students.signing_in import SigningIn
 from shared.students.tokens import access_tokens
@@ -177,6 +179,21 @@ class Wiring:
         return MeasuredChecker(self.database, self.sources, self.clock, self.measures)
 
     @part
+    def check_now(self) -> CheckNow:
+        """Checks for whoever waits for it."""
+        return CheckNow(self.checker, self.mail, self.huey.dead_letters, self.durations.mail_lease)
+
+    @part
+    def watches(self) -> Watches:
+        """What students do with their watches."""
+        return Watches(self.database, self.check_now, self.durations.user_scrape)
+
+    @part
+    def lookups(self) -> threading.BoundedSemaphore:
+        """Room for the look-ups that students wait for."""
+        return room_for_lookups()
+
+    @part
     def measures(self) -> Measures:
         """What this process counts of its own work, for `/metrics`."""
         return Measures()
@@ -225,8 +242,7 @@ class Wiring:
     @part
     def adding(self) -> Adding:
         """Finds sections for students, and adds their watches."""
-        watches = Watches(self.database, self.checker, self.mail)
-        return Adding(self.database, watches, self.sources, self.clock)
+        return Adding(self.database, self.watches, self.sources, self.clock, self.lookups)
 
     @part
     def address_tests(self) -> AddressTests:

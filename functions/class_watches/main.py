@@ -13,11 +13,11 @@ from shared.logs import bind
 from shared.sections.section import Section
 from shared.students.lookups import told_to_students
 from shared.students.users import User, refusal, require_user
-from shared.students.watches import AlreadyWatchingError, Watches, WatchLimitError
+from shared.students.watches import AlreadyWatchingError, WatchLimitError
 from shared.web.doors import door, read_json, read_query
 from shared.web.inputs import SectionBody, WatchQuery
 from shared.web.replies import reply
-from shared.wiring import wiring
+from shared.wiring import Wiring, wiring
 
 
 @functions_framework.http
@@ -26,24 +26,23 @@ def class_watches(request: Request) -> Response:
     """Ask who is there, then list, add or remove."""
     parts = wiring()
     user = require_user(request, parts, costly=request.method == "POST")
-    watches = Watches(parts.database, parts.checker, parts.mail)
     if request.method == "POST":
-        return add(request, user, watches)
+        return add(request, user, parts)
     if request.method == "DELETE":
-        watches.remove(user.id, read_query(request, WatchQuery).id)
+        parts.watches.remove(user.id, read_query(request, WatchQuery).id)
         return reply({"success": True})
-    found = watches.of(user.id)
+    found = parts.watches.of(user.id)
     return reply({"watches": found["watches"], "maxWatches": found["max_watches"]})
 
 
-def add(request: Request, user: User, watches: Watches) -> Response:
+def add(request: Request, user: User, parts: Wiring) -> Response:
     """Add a watch. The limit comes before everything else, so that whoever has no room costs no look-up."""
     try:
         if user.watches >= user.max_watches:
             raise WatchLimitError(user.max_watches)
         body = read_json(request, SectionBody)
-        with bind(term=body.term, class_nbr=body.class_nbr), told_to_students():
-            return reply({"watch": watches.add(user.id, Section(body.term, body.class_nbr))}, 201)
+        with bind(term=body.term, class_nbr=body.class_nbr), told_to_students(parts.lookups):
+            return reply({"watch": parts.watches.add(user.id, Section(body.term, body.class_nbr))}, 201)
     except WatchLimitError as error:
         raise refusal(str(error), 429) from None
     except AlreadyWatchingError:

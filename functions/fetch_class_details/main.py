@@ -11,7 +11,6 @@ from shared.logs import bind
 from shared.sections.section import Section
 from shared.students.lookups import told_to_students
 from shared.students.users import require_user
-from shared.students.watches import Watches
 from shared.web.doors import door, read_json
 from shared.web.inputs import SectionBody
 from shared.web.replies import reply
@@ -36,6 +35,6 @@ def fetch_class_details(request: Request) -> Response:
     parts = wiring()
     require_user(request, parts, costly=True)
     body = read_json(request, SectionBody)
-    with bind(term=body.term, class_nbr=body.class_nbr), told_to_students():
-        facts = Watches(parts.database, parts.checker, parts.mail).look_up(Section(body.term, body.class_nbr))
+    with bind(term=body.term, class_nbr=body.class_nbr), told_to_students(parts.lookups):
+        facts = parts.watches.look_up(Section(body.term, body.class_nbr))
     return reply({name: getattr(facts, name) for name in SHOWN})

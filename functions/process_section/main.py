@@ -6,27 +6,14 @@
 
 import math
 import time
-import uuid
-from contextlib import suppress
 from typing import Annotated, Any
 
 import functions_framework
 from flask import Request, Response
 from pydantic import BaseModel, Field
-from redis import RedisError
 
-from shared.checks.check import (
-    BreakerOpenError,
-    BreakerUnknownError,
-    CheckError,
-    CheckOrder,
-    CheckReport,
-    Outcome,
-)
-from shared.durations import Durations
+from shared.checks.check import BreakerOpenError, BreakerUnknownError, CheckError, CheckReport, Outcome
 from shared.logs import bind
-from shared.mail.send import send_own_mail
-from shared.queue import LeasedHuey
 from shared.sections.changes import EventKind
 from shared.sections.section import Section
 from shared.web.auth import require_operator
@@ -50,11 +37,9 @@ def process_section(request: Request) -> Response:
     require_operator(request, parts.settings)
     body = read_json(request, Body)
     section = Section(body.term, body.class_nbr)
-    # Without a key nothing is leased: a lease would only keep the rows from the mailer later.
-    caller = f"http:{uuid.uuid4()}" if parts.mail.resend else None
     with bind(term=section.term, class_nbr=section.class_nbr):
         try:
-            report = parts.checker.check(order(section, caller, parts.durations))
+            checked = parts.check_now(section, parts.durations.scrape)
         except BreakerOpenError as error:
             wait = max(1, math.ceil(error.retry_after))
             retry = {"Retry-After": str(wait)}
@@ -63,20 +48,7 @@ def process_section(request: Request) -> Response:
             raise failure("Circuit breaker unavailable", 503, {"Retry-After": "30"}) from None
         except CheckError as error:
             raise failure(str(error), 500, processing_time_ms=since(started)) from None
-        resolve_dead_letter(parts.huey, section)
-        sent = send_own_mail(parts.mail, caller) if caller and report.emails_leased else 0
-    return reply(answer(section, report, sent, since(started)))
-
-
-def order(section: Section, caller: str | None, durations: Durations) -> CheckOrder:
-    """The check that this call asks for."""
-    return CheckOrder(section, lease_to=caller, lease_seconds=durations.mail_lease, timeout=durations.scrape)
-
-
-def resolve_dead_letter(huey: LeasedHuey, section: Section) -> None:
-    """A success makes the section's dead letter history; without Redis the next queued success does."""
-    with suppress(RedisError):
-        huey.dead_letters.resolve(section.key)
+    return reply(answer(section, checked.report, checked.emails_sent, since(started)))
 
 
 def answer(section: Section, report: CheckReport, sent: int, took_ms: int) -> dict[str, Any]:

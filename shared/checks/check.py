@@ -16,17 +16,16 @@ from typing import Any
 from shared.clock import Clock
 from shared.database import DatabaseCalls, DatabaseError
 from shared.sections.changes import Changes, EventKind, detect
-from shared.sections.section import Facts, Known, Observation, Section
+from shared.sections.people import is_staff
+from shared.sections.section import Facts, Known, Observation, Section, known_from_json
 from shared.sections.slots import group_of, latest_slot
-from shared.source import answers, breaker
-from shared.source.answers import Answer, Broken, Found, Listing, ListingAnswer, NotFound, Throttled
+from shared.source import breaker
+from shared.source.answers import Answer, Broken, Found, Listing, ListingAnswer, NotFound, Refused, Throttled
 from shared.source.permit import Permit
 from shared.source.sources import Leave, Sources
 
 log = logging.getLogger(__name__)
 
-QUEUE_TIMEOUT = 90.0
-USER_TIMEOUT = 60.0
 MAX_CONFLICTS = 5
 INLINE_MAIL = 100
 
@@ -77,20 +76,19 @@ class ThrottledError(CheckError):
 class CheckOrder:
     """What to check. `known` rides along with a queued job; without it the baseline is read first.
 
-    `now` is set in a replay and stands for every clock; `lease_to` names the caller who will send the mail that
-    this check owes itself (HTTP), instead of leaving it to the mailer, and keeps it from the mailers for
-    `lease_seconds`; `timeout` bounds the scrape, in seconds; a queued job brings its `permit` along,
-    everybody else asks the breaker. Without `touch` (a look between the ticks) the dashboard is left alone while
-    nothing has changed.
+    `timeout` bounds the look, in seconds. `now` is set in a replay and stands for every clock; `lease_to` names the
+    caller who will send the mail that this check owes himself, instead of leaving it to the mailer, and keeps it from
+    the mailers for `lease_seconds`; a queued job brings its `permit` along, everybody else asks the breaker. Without
+    `touch` (a look between the ticks) the dashboard is left alone while nothing has changed.
     """
 
     section: Section
+    timeout: float
     known: Known | None = None
     tick_id: str | None = None
     now: datetime | None = None
     lease_to: str | None = None
-    lease_seconds: float = 120.0
-    timeout: float = QUEUE_TIMEOUT
+    lease_seconds: float = 0.0
     permit: Permit | None = None
     touch: bool = True
 
@@ -125,7 +123,7 @@ class Checker:
 
         Raises `ThrottledError` on 429 and `CheckError` for everything that did not come to an end.
         """
-        with self.leave(order.permit) as leave:
+        with leave_of(self.sources.leave(order.permit)) as leave:
             known = order.known or self._read(order)
             if known is None:
                 return CheckReport(Outcome.NOT_OWNED)
@@ -133,9 +131,18 @@ class Checker:
             answer = leave.look_up(order.section, order.timeout)
         return self._settle(order, known, observed_at, answer)
 
-    def leave(self, permit: Permit | None = None) -> Leave:
-        """Leave to look a section up. Raises `BreakerOpenError` and `BreakerUnknownError`."""
-        return leave_of(self.sources.leave(permit))
+    def look_up(self, section: Section, timeout: float) -> Facts | None:
+        """What the source says of a section now, within `timeout` seconds; `None` when it knows none. Writes nothing.
+
+        Raises as `check` does.
+        """
+        with leave_of(self.sources.leave()) as leave:
+            answer = leave.look_up(section, timeout)
+        if isinstance(answer, Found):
+            return answer.facts
+        if isinstance(answer, NotFound):
+            return None
+        raise failed(answer)
 
     def read_listing(self, listing: Listing, timeout: float, permit: Permit | None) -> ListingAnswer:
         """What the source says of a listing. Raises `BreakerOpenError` and `BreakerUnknownError`."""
@@ -144,7 +151,7 @@ class Checker:
 
     def strike(self, section: Section, observed_at: datetime, tick_id: str | None, now: datetime | None) -> int:
         """Record that the source does not know the section; how many emails that owes. Raises `CheckError`."""
-        return self._strike(CheckOrder(section, tick_id=tick_id, now=now), observed_at).emails_queued
+        return self._strike(section, observed_at, tick_id, now).emails_queued
 
     def give_up(self, section: Section, began: datetime, why: CheckError) -> None:
         """Record that the attempt for the slot of `began` has ended without an observation, and why."""
@@ -161,19 +168,17 @@ class Checker:
     def _settle(self, order: CheckOrder, known: Known, observed_at: datetime, answer: Answer) -> CheckReport:
         """What each answer means for the section: the table of outcomes, after the breaker had its share."""
         match answer:
-            case Found(facts, source):
-                return self._commit(order, known, Observation(observed_at, facts, source))
+            case Found(facts, source, says_instructor):
+                return self._commit(order, known, Observation(observed_at, facts, source, says_instructor))
             case NotFound():
-                return self._strike(order, observed_at)
-            case Throttled(seconds):
-                raise ThrottledError(seconds)
-            case answers.Refused(reason, token):
+                return self._strike(order.section, observed_at, order.tick_id, order.now)
+            case Refused(reason):
                 log.error("check refused", extra={"reason": reason})
-                refused = CheckError(reason, retry=False, code="token" if token else "request")
+                refused = failed(answer)
                 self.give_up(order.section, observed_at, refused)
                 raise refused
-            case Broken(reason):
-                raise CheckError(reason, retry=True)
+            case Throttled() | Broken():
+                raise failed(answer)
 
     def _read(self, order: CheckOrder) -> Known | None:
         """The baseline from the database; `None` when the section is not ours to check."""
@@ -187,21 +192,25 @@ class Checker:
         for _ in range(MAX_CONFLICTS + 1):
             changes = detect(known, seen)
             answer = self._call("pmc_commit_check", p_check=_check_json(order, known, seen, changes), p_now=order.now)
+            if answer["result"] == "doubted":
+                raise CheckError("the source shows other courses under many numbers at once", retry=True)
             if answer["result"] != "conflict":
                 return _report(answer, changes)
             known = known_from_json(answer)
         raise CheckError("the section kept changing while its check was committed", retry=True, code="database")
 
-    def _strike(self, order: CheckOrder, observed_at: datetime) -> CheckReport:
+    def _strike(
+        self, section: Section, observed_at: datetime, tick_id: str | None, now: datetime | None
+    ) -> CheckReport:
         """The source does not know the section: a strike, and after enough of them it is retired."""
         answer = self._call(
             "pmc_strike_section",
-            p_term=order.section.term,
-            p_class_nbr=order.section.class_nbr,
-            p_slot=_slot(order.section, observed_at),
+            p_term=section.term,
+            p_class_nbr=section.class_nbr,
+            p_slot=_slot(section, observed_at),
             p_observed_at=observed_at,
-            p_tick_id=order.tick_id,
-            p_now=order.now,
+            p_tick_id=tick_id,
+            p_now=now,
         )
         result = answer["result"]
         log.info("section not found", extra={"strike": result, "strikes": answer.get("strikes")})
@@ -227,15 +236,15 @@ def leave_of(answer: Leave | breaker.Refused | breaker.Unknown) -> Leave:
             return leave
 
 
-def known_from_json(answer: dict[str, Any]) -> Known:
-    """A baseline as the SQL functions give it: `version`, `observed_at`, `facts`."""
-    facts, observed_at = answer["facts"], answer["observed_at"]
-    return Known(
-        version=answer["version"],
-        observed_at=datetime.fromisoformat(observed_at) if observed_at else None,
-        facts=Facts.from_json(facts) if facts is not None else None,
-        source=answer.get("source"),
-    )
+def failed(answer: Throttled | Refused | Broken) -> CheckError:
+    """What an answer without data means for whoever asked."""
+    match answer:
+        case Throttled(seconds):
+            return ThrottledError(seconds)
+        case Refused(reason, token):
+            return CheckError(reason, retry=False, code="token" if token else "request")
+        case Broken(reason):
+            return CheckError(reason, retry=True)
 
 
 def finding_json(class_nbr: str, known: Known, seen: Observation, changes: Changes) -> dict[str, Any]:
@@ -243,10 +252,13 @@ def finding_json(class_nbr: str, known: Known, seen: Observation, changes: Chang
     return {
         "class_nbr": class_nbr,
         "version": known.version,
-        "facts": changes.facts.as_json(),
+        "facts": changes.baseline_json(),
         "events": changes.events_json(known),
         "was_full": changes.was_full,
         "is_full": seen.facts.open_seats == 0,
+        "was_named": known.facts is not None and not is_staff(known.facts.instructor_name),
+        "named": not is_staff(changes.facts.instructor_name),
+        "replaced": changes.replaced,
     }
 
 
@@ -272,6 +284,8 @@ def _report(answer: dict[str, Any], changes: Changes) -> CheckReport:
     outcome = Outcome(answer["result"])
     if outcome is not Outcome.COMMITTED:
         return CheckReport(outcome)
+    if answer["name_kept"]:
+        log.warning("the instructor's name is kept: unusually many are lost at once")
     if changes.events:
         words = {"events": [event.value for event in changes.events], "emails": answer["emails_queued"]}
         log.info("change committed", extra=words)

@@ -14,19 +14,12 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Protocol
 
-from shared.checks.check import (
-    MAX_CONFLICTS,
-    QUEUE_TIMEOUT,
-    CheckError,
-    ThrottledError,
-    finding_json,
-    known_from_json,
-)
+from shared.checks.check import MAX_CONFLICTS, CheckError, failed, finding_json
 from shared.clock import Clock
 from shared.database import DatabaseCalls, DatabaseError
-from shared.sections.changes import EventKind, detect
-from shared.sections.section import Facts, Known, Observation, Section
-from shared.source.answers import Broken, Found, Gone, Listing, ListingAnswer, Reading, Refused, Throttled
+from shared.sections.changes import Changes, EventKind, detect
+from shared.sections.section import Known, Observation, Section, known_from_json
+from shared.source.answers import Found, Gone, Listing, ListingAnswer, Reading, Refused
 from shared.source.permit import Permit
 
 log = logging.getLogger(__name__)
@@ -92,7 +85,7 @@ class Looker:
     def look(
         self,
         listing: Listing,
-        timeout: float = QUEUE_TIMEOUT,
+        timeout: float,
         permit: Permit | None = None,
         now: datetime | None = None,
     ) -> Look:
@@ -101,13 +94,10 @@ class Looker:
         match self._read(listing, timeout, permit):
             case Reading() as reading:
                 return Look(listing, observed_at, reading)
-            case Throttled(seconds):
-                raise ThrottledError(seconds)
-            case Refused(reason, token):
-                log.error("look refused", extra={"reason": reason})
-                raise CheckError(reason, retry=False, code="token" if token else "request")
-            case Broken(reason):
-                raise CheckError(reason, retry=True)
+            case answer:
+                if isinstance(answer, Refused):
+                    log.error("look refused", extra={"reason": answer.reason})
+                raise failed(answer)
 
     def has_news(self, look: Look) -> bool:
         """Whether a commit of the look would say more than that nothing has changed, as far as is known here."""
@@ -156,23 +146,31 @@ class Looker:
     def _settle(self, report: LookReport, told: _Told, answer: dict[str, Any]) -> bool:
         """Note what became of one look; whether nothing of it is left to commit."""
         known = dict(self._baselines(report.look.listing).known)
-        conflicts = answer["result"] == "conflict"
+        conflicts, is_as_told = answer["result"] == "conflict", True
+        doubted: set[str] = set()
         for class_nbr, one in answer["sections"].items():
             if one["result"] == "conflict":
                 conflicts = True
                 continue
+            if one["result"] == "doubted":
+                log.error("the source shows other courses under many numbers at once")
+                doubted.add(class_nbr)
+                continue
             report.covered.add(class_nbr)
             if one["result"] == "committed" and class_nbr in told.found:
-                report.events += [(class_nbr, kind) for kind in told.events.get(class_nbr, ())]
+                changes = told.found[class_nbr]
+                report.events += [(class_nbr, kind) for kind in changes.events]
                 report.emails_queued += one["emails_queued"]
-                known[class_nbr] = replace(
-                    known[class_nbr], version=one["version"], facts=told.found[class_nbr], observed_at=None
-                )
+                known[class_nbr] = Known(one["version"], None, changes.facts, memory=changes.memory)
+                is_as_told = is_as_told and not one["name_kept"]
         if conflicts:
             self._forget(report.look.listing)
             return False
         source = report.look.reading.source
-        report.covered |= told.seen
+        report.covered |= told.seen - doubted
+        if not is_as_told:  # the database kept names that many sections lost: what it knows is read anew
+            self._forget(report.look.listing)
+            return True
         baselines = {nbr: replace(one, source=source) if nbr in told.seen else one for nbr, one in known.items()}
         with self._keeping:
             self._kept[report.look.listing] = Baselines(answer["version"], baselines)
@@ -215,23 +213,23 @@ class _Told:
 
     json: dict[str, Any]
     seen: frozenset[str]
-    found: Mapping[str, Facts]
-    events: Mapping[str, tuple[EventKind, ...]]
+    found: Mapping[str, Changes]
 
 
 def _compare(look: Look, baselines: Baselines, tick_id: str | None) -> _Told:
     """Each watched section by the one rule. Of what was not found or cannot be read the look says nothing."""
-    checks, unseen, found, events = [], [], {}, {}
+    checks, unseen, found = [], [], {}
     for class_nbr, known in baselines.known.items():
         row = look.reading.rows.get(class_nbr)
         if not isinstance(row, Found):
             unseen.append(class_nbr)
             continue
-        seen = Observation(look.observed_at, row.facts, row.source)
+        seen = Observation(look.observed_at, row.facts, row.source, row.says_instructor)
         changes = detect(known, seen)
-        if changes.events or changes.facts != known.facts or row.facts.open_seats is None:
+        is_same = changes.facts == known.facts and changes.memory == known.memory
+        if changes.events or not is_same or row.facts.open_seats is None:
             checks.append(finding_json(class_nbr, known, seen, changes))
-            found[class_nbr], events[class_nbr] = changes.facts, changes.events
+            found[class_nbr] = changes
     return _Told(
         {
             "term": look.listing.term,
@@ -245,5 +243,4 @@ def _compare(look: Look, baselines: Baselines, tick_id: str | None) -> _Told:
         },
         frozenset(baselines.known) - frozenset(unseen),
         found,
-        events,
     )

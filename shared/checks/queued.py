@@ -17,13 +17,12 @@ from shared.checks.check import (
     CheckOrder,
     CheckReport,
     ThrottledError,
-    known_from_json,
 )
 from shared.checks.look import Looker
 from shared.durations import Durations
 from shared.logs import bind
 from shared.queue.jobs import Delivery, GiveUp, Park, Pause, RetryLater
-from shared.sections.section import Section
+from shared.sections.section import Section, known_from_json
 from shared.source.answers import Listing
 
 log = logging.getLogger(__name__)
@@ -48,10 +47,10 @@ def check_queued(
     now = _now_of(delivery)
     order = CheckOrder(
         section,
+        durations.scrape,
         known=known_from_json(payload) if "version" in payload else None,
         tick_id=payload.get("tick_id"),
         now=now,
-        timeout=durations.scrape,
         permit=delivery.permit,
     )
     with bind(tick_id=order.tick_id, term=section.term, class_nbr=section.class_nbr):

@@ -22,7 +22,7 @@ from shared.database import DatabaseError
 from shared.health.check import since_epoch
 from shared.redis import RedisError
 from shared.sections.section import Section
-from shared.sections.text import json_text, visible
+from shared.sections.text import is_clean, json_text, visible
 from shared.settings import SettingsError
 from shared.wiring import Wiring, wiring
 
@@ -74,6 +74,8 @@ def command(function: Command) -> Command:
     def run(*arguments: Any, as_json: bool, **options: Any) -> Any:
         screen = Screen(as_json)
         try:
+            if not all(map(is_clean, _texts(options))):
+                raise Failed("an argument holds characters that are no text; type it anew")
             return function(*arguments, parts=open_parts(), screen=screen, **options)
         except SettingsError as error:
             _fail(screen, "the settings need attention:\n" + str(error), 2)
@@ -85,6 +87,12 @@ def command(function: Command) -> Command:
             _fail(screen, error.message)
 
     return run  # type: ignore[return-value]  # click has changed its parameters
+
+
+def _texts(options: dict[str, Any]) -> Iterable[str]:
+    """The words that an operator typed."""
+    for value in options.values():
+        yield from (word for word in (value if isinstance(value, tuple) else (value,)) if isinstance(word, str))
 
 
 def open_parts() -> Wiring:

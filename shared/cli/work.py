@@ -5,18 +5,15 @@ from __future__ import annotations
 import sys
 import time
 import uuid
-from contextlib import suppress
 from typing import Any, Literal
 
 import click
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from shared.checks.check import BreakerOpenError, CheckError, CheckOrder, CheckReport
+from shared.checks.check import BreakerOpenError, CheckError, CheckReport
 from shared.checks.tick import LockBusyError, LockUnavailableError, TickOrder
 from shared.cli.console import Failed, Screen, command, section_of, table
 from shared.health.checks_work import WorkersCheck, living
-from shared.mail.send import send_own_mail
-from shared.redis import RedisError
 from shared.sections.slots import group_at
 from shared.wiring import Wiring
 
@@ -94,16 +91,13 @@ def check(parts: Wiring, screen: Screen, term: str, class_nbr: str, queue: bool)
         said = "Queued, ahead of all others." if enqueued else "It is queued already."
         screen.show({"success": True, "enqueued": enqueued}, said)
         return
-    caller = f"ops:{uuid.uuid4()}" if parts.mail.resend else None
     try:
-        report = parts.checker.check(CheckOrder(section, lease_to=caller))
+        checked = parts.check_now(section, parts.durations.scrape)
     except BreakerOpenError as error:
         raise Failed(f"the breaker is open for another {error.retry_after:.0f} s: `ops breaker status`") from None
     except CheckError as error:
         raise Failed(str(error)) from None
-    sent = send_own_mail(parts.mail, caller) if caller and report.emails_leased else 0
-    with suppress(RedisError):
-        parts.huey.dead_letters.resolve(section.key)
+    report, sent = checked.report, checked.emails_sent
     screen.show(_as_json(report, sent), _as_table(report, sent))
 
 

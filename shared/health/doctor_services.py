@@ -8,14 +8,15 @@ from typing import Any
 
 import requests
 
-from shared.deadline import Deadline, bounded_session
+from shared.exchange import bounded_session
 from shared.health.findings import Finding, fine, note, problem
 from shared.parts import Parts
 from shared.sections.section import Section
 from shared.source.answers import Broken, Found, NotFound, Refused, Throttled
 from shared.source.turns import NoTurnError
 
-_TIMEOUT = (3.0, 6.0)
+_TIMEOUT = 9.0
+_MOST_BYTES = 1024 * 1024
 
 
 def scraper(parts: Parts) -> Iterator[Finding]:
@@ -44,7 +45,7 @@ def asu(parts: Parts) -> Iterator[Finding]:
     if "asu" not in parts.settings.sources or parts.settings.source_contact is None:
         return
     try:
-        answer = parts.asu.look_up(Section(f"{parts.clock():2%y1}", "00000"), _TIMEOUT[1])
+        answer = parts.asu.look_up(Section(f"{parts.clock():2%y1}", "00000"), _TIMEOUT)
     except NoTurnError as error:
         said = f"not asked: there is no leave for another {error.seconds:.0f} s"
         yield note("asu", said, "`./run.sh ops breaker status` tells why")
@@ -103,10 +104,9 @@ def _domain(told: dict[str, Any], sender: str) -> Finding:
 def _ask(method: str, url: str, token: str, body: dict[str, str] | None) -> requests.Response | str:
     """The answer, or in words that there is none (no address in them)."""
     headers = {"Authorization": f"Bearer {token}", "Accept": "application/json", "User-Agent": "pickmyclass"}
-    with bounded_session() as session:
+    with bounded_session(_MOST_BYTES) as session:
         try:
-            with Deadline(sum(_TIMEOUT)):
-                return session.request(method, url, json=body, headers=headers, timeout=_TIMEOUT, allow_redirects=False)
+            return session.request(method, url, json=body, headers=headers, timeout=_TIMEOUT, allow_redirects=False)
         except requests.Timeout:
             return "does not answer in time"
         except requests.RequestException as error:

@@ -18,11 +18,12 @@ from dataclasses import dataclass
 
 import requests
 
-from shared.deadline import Deadline, bounded_session
+from shared.exchange import bounded_session
 
 log = logging.getLogger(__name__)
 
-CONNECT_SECONDS, ANSWER_SECONDS = 3.0, 5.0
+ANSWER_SECONDS = 8.0
+MOST_BYTES = 64 * 1024
 _MOST_WAITING = 16
 
 
@@ -73,7 +74,7 @@ class Heartbeat:
             log.warning("heartbeat: the service is too slow; a ping is dropped")
 
     def _send_all(self) -> None:
-        with bounded_session() as session:
+        with bounded_session(MOST_BYTES) as session:
             while True:
                 ping = self._pings.get()
                 try:
@@ -83,17 +84,10 @@ class Heartbeat:
 
     def _send(self, session: requests.Session, ping: _Ping) -> None:
         try:
-            with (
-                Deadline(CONNECT_SECONDS + ANSWER_SECONDS),
-                session.post(
-                    f"{self._url}{ping.path}",
-                    data=ping.body.encode(),
-                    timeout=(CONNECT_SECONDS, ANSWER_SECONDS),
-                    allow_redirects=False,
-                    stream=True,  # the answer's body is nobody's business
-                ) as answer,
-            ):
-                if answer.status_code >= 400:
-                    log.warning("heartbeat refused", extra={"status": answer.status_code})
+            answer = session.post(
+                f"{self._url}{ping.path}", data=ping.body.encode(), timeout=ANSWER_SECONDS, allow_redirects=False
+            )
+            if answer.status_code >= 400:
+                log.warning("heartbeat refused", extra={"status": answer.status_code})
         except requests.RequestException as error:
             log.warning("heartbeat not sent: %s", type(error).__name__)

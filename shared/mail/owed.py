@@ -15,6 +15,7 @@ class OwedMail:
 
     `kind` is `seat_available`, `instructor_assigned` or `section_removed`. `seen_before`: when the section had
     been seen before `seen_at`, `last_full`: when it was last seen full; `None` when that is not known.
+    `replaced_by`: the course that a removed section's number means now, where it means another.
     """
 
     id: int
@@ -28,6 +29,7 @@ class OwedMail:
     event_at: datetime
     tick_id: str | None = None
     last_full: datetime | None = None
+    replaced_by: Facts | None = None
 
     @classmethod
     def from_json(cls, row: dict[str, Any]) -> OwedMail:
@@ -47,4 +49,5 @@ class OwedMail:
             event_at=event_at,
             tick_id=row["tick_id"],
             last_full=datetime.fromisoformat(last_full) if last_full else None,
+            replaced_by=Facts.from_json(payload["after"]) if payload.get("after") else None,
         )

@@ -5,7 +5,6 @@ The same owed mail always gives the same email, to the byte: nothing here asks a
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,12 +14,12 @@ from zoneinfo import ZoneInfo
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
 from shared.mail import words
+from shared.mail.addresses import ascii_address
 from shared.mail.owed import OwedMail
 from shared.mail.tokens import UnsubscribeTokens
 from shared.sections.text import one_line
 
 _TEMPLATES = Path(__file__).with_name("templates")
-_ADDRESS = re.compile(r"[!-?A-~]{1,64}@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+")
 MAX_SUBJECT = 150
 
 
@@ -84,7 +83,8 @@ class Renderer:
 
     def write(self, mail: OwedMail) -> dict[str, Any]:
         """The email as Resend takes it. Raises `CannotWriteError` for a row that cannot become one."""
-        if mail.address is None or not _ADDRESS.fullmatch(mail.address):
+        address = ascii_address(mail.address)
+        if address is None:
             raise CannotWriteError("the account has no usable address")
         kind = KINDS.get(mail.kind)
         if kind is None:
@@ -94,7 +94,7 @@ class Renderer:
         context = self._context(mail, kind) | {"subject": subject, "unsubscribe_url": unsubscribe_url}
         return {
             "from": self._sender,
-            "to": [mail.address],
+            "to": [address],
             "subject": subject,
             "html": self._templates.get_template(f"{mail.kind}.html").render(context),
             "text": self._templates.get_template(f"{mail.kind}.txt").render(context),
@@ -123,8 +123,8 @@ class Renderer:
             "open_words": words.open_words(facts),
             "reserved": words.reserved(facts),
             "rows": self._rows(mail),
-            "lead": words.REMOVED,
-            "preview": words.preview(mail.kind, facts),
+            "lead": words.removed(mail.replaced_by),
+            "preview": words.preview(mail.kind, facts, mail.replaced_by),
             "note": self._note(mail),
             "why": words.why(mail.kind, course, mail.section),
         }

@@ -6,19 +6,22 @@ whatever else happens, the same bytes are repeated under the same key (docs/deci
 
 from __future__ import annotations
 
+import json
 import re
+import threading
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import requests
+
+from shared.exchange import NotConnectedError, TooLongError, bounded_session
 from shared.sections.text import one_line
 
-if TYPE_CHECKING:
-    from resend.exceptions import ResendError
-
-    from shared.mail.resend_wire import Exchange
-
+Headers = Mapping[str, str]
 MAX_BATCH = 100
+MAX_ANSWER_BYTES = 1024 * 1024
 ANSWER_SECONDS = 20.0
 ACCOUNT_SECONDS = 15 * 60.0
 QUOTA_SECONDS = 60 * 60.0
@@ -82,10 +85,14 @@ class RateLimited:
 
 @dataclass(frozen=True, slots=True)
 class Parked:
-    """Refused for certain: quota, key or account. A person may have to act; asked again after `wait_seconds`."""
+    """Refused for certain: quota, key or account. A person may have to act; asked again after `wait_seconds`.
+
+    `quota`: a smaller batch may still be taken, which `pmc_settle_batch` tries.
+    """
 
     error: str
     wait_seconds: float
+    quota: bool = False
 
     def as_json(self) -> dict[str, Any]:
         """The outcome as `pmc_settle_batch` takes it."""
@@ -119,40 +126,57 @@ Outcome = Accepted | Invalid | RateLimited | Parked | Unreachable | Unknown
 
 
 class ResendClient:
-    """Sends batches; safe to share between threads. One key a process: the library keeps it in its module.
+    """Sends batches to `url` with the account's `key`; safe to share between threads, each keeps one connection.
 
-    `seconds` bounds a whole exchange. Neither key nor addresses appear in any error.
+    `seconds` bounds a whole exchange. Neither key nor addresses appear in any error. The requests are written here
+    and not by Resend's library, which can send no frozen bytes (docs/decisions/plain-requests.md).
     """
 
     def __init__(self, url: str, key: str, *, seconds: float = ANSWER_SECONDS) -> None:
-        self._url = url
+        self._url = f"{url}/emails/batch"
         self._key = key
         self._seconds = seconds
         self._limits_in_a_row = 0
-        self._wire: Any = None
+        self._local = threading.local()
 
     def send_batch(self, key: str, body: str, size: int) -> Outcome:
         """Send the frozen `body` of `size` emails under the idempotency `key`. Never raises for what came back."""
-        import resend
-        from resend.exceptions import NoContentError, ResendError
-
-        from shared.mail.resend_wire import Exchange, Wire, current
-
-        self._wire = self._wire or Wire()
-        resend.api_key, resend.api_url, resend.default_http_client = self._key, self._url, self._wire
-        exchange = Exchange(body.encode(), self._seconds)
-        token = current.set(exchange)
+        headers = {
+            "Authorization": f"Bearer {self._key}",
+            "Content-Type": "application/json",
+            "Accept": "application/json",
+            "User-Agent": "pickmyclass",
+            "Idempotency-Key": key,
+            "x-batch-validation": "permissive",  # one bad address fails alone
+        }
         try:
-            answer = resend.Batch.send([], {"idempotency_key": key, "batch_validation": "permissive"})
-        except ResendError as error:
-            return self._failed(error, exchange)
-        except NoContentError:
-            return Unknown("Resend's answer was empty")
-        finally:
-            current.reset(token)
-        return self._accepted(answer, exchange, size)
+            response = self._session().post(
+                self._url, data=body.encode(), headers=headers, timeout=self._seconds, allow_redirects=False
+            )
+        except NotConnectedError:
+            return Unreachable("Resend: cannot be reached")
+        except TooLongError:
+            return Unknown("Resend: the answer was too long")
+        except requests.Timeout:
+            return Unknown(f"Resend: no answer within {self._seconds:g} s")
+        except requests.RequestException:
+            return Unknown("Resend: the connection was cut")
+        try:
+            answer = json.loads(response.content)
+        except (ValueError, RecursionError):
+            answer = None
+        answer = answer if isinstance(answer, dict) else {}
+        if 200 <= response.status_code < 300:
+            return self._accepted(answer, response.headers, size)
+        return self._failed(response.status_code, answer, response.headers)
 
-    def _accepted(self, answer: Any, exchange: Exchange, size: int) -> Outcome:
+    def _session(self) -> requests.Session:
+        session: requests.Session | None = getattr(self._local, "session", None)
+        if session is None:
+            session = self._local.session = bounded_session(MAX_ANSWER_BYTES)
+        return session
+
+    def _accepted(self, answer: dict[str, Any], headers: Headers, size: int) -> Outcome:
         """Message ids by place. In permissive mode the ids of the accepted ones come in order, without gaps."""
         try:
             errors = {int(e["index"]): self._clean(str(e["message"])) for e in answer.get("errors") or []}
@@ -166,24 +190,21 @@ class ResendClient:
         return Accepted(
             tuple(None if index in errors else next(taken) for index in range(size)),
             tuple(RowError(index, message) for index, message in sorted(errors.items())),
-            _rate_used_up(exchange.headers),
+            _rate_used_up(headers),
         )
 
-    def _failed(self, error: ResendError, exchange: Exchange) -> Outcome:
-        """What an error means: by code and type, because the library's classes mix them up."""
-        if exchange.failure is not None:
-            words = f"Resend: {exchange.failure}"
-            return Unknown(words) if exchange.sent else Unreachable(words)
-        status, kind = exchange.status or 500, str(error.error_type)
-        words = self._clean(f"Resend: {error.message} ({status} {kind})")
+    def _failed(self, status: int, answer: dict[str, Any], headers: Headers) -> Outcome:
+        """What an error means, by its status and its name."""
+        kind = str(answer.get("name", "no error of Resend's"))
+        words = self._clean(f"Resend: {answer.get('message')} ({status} {kind})")
         if status == 409:
             return Unknown(words, busy=True)
         if status == 429 and kind not in _QUOTAS:
             self._limits_in_a_row += 1
-            return RateLimited(words, max(_retry_after(exchange.headers), _floor(self._limits_in_a_row)))
+            return RateLimited(words, max(_retry_after(headers), _floor(self._limits_in_a_row)))
         if status == 429:
             # Asked again every hour: which hour ends the day, or the month, is Resend's affair.
-            return Parked(words, QUOTA_SECONDS)
+            return Parked(words, QUOTA_SECONDS, quota=True)
         if status in _INVALID_STATUSES and kind not in _OUR_FAULT:
             return Invalid(words)
         if status in _NOT_TAKEN_IN:
@@ -197,14 +218,14 @@ class ResendClient:
         return one_line(_ADDRESS.sub("<address>", words.replace(self._key, "<key>")), _MAX_ERROR)
 
 
-def _rate_used_up(headers: dict[str, str]) -> float | None:
+def _rate_used_up(headers: Headers) -> float | None:
     """Seconds until our rate allows another request, `None` while it does."""
     if headers.get("ratelimit-remaining", "").strip() != "0":
         return None
     return _number(headers.get("ratelimit-reset"), 1.0, 60.0)
 
 
-def _retry_after(headers: dict[str, str]) -> float:
+def _retry_after(headers: Headers) -> float:
     """How long a rate limit asks us to wait: `Retry-After` (RFC 9110: seconds or a date), else the window's end."""
     value = headers.get("retry-after") or headers.get("ratelimit-reset")
     try:

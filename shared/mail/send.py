@@ -261,11 +261,11 @@ def _write(renderer: WritesEmails, row: dict[str, Any]) -> dict[str, Any]:
     try:
         email = json.dumps(renderer.write(OwedMail.from_json(row)), ensure_ascii=False, separators=(",", ":"))
     except CannotWriteError as error:
-        return {"id": row["id"], "error": f"cannot be written: {error}"}
+        return {"id": row["id"], "error": f"cannot be written: {error}", "status": "dropped"}
     except Exception as error:
         # A payload that nobody thought of must not stop everybody's mail; the message might quote it.
         log.error("an email could not be written", extra={"outbox_id": row["id"], "error": type(error).__name__})
-        return {"id": row["id"], "error": f"cannot be written: {type(error).__name__}"}
+        return {"id": row["id"], "error": f"cannot be written: {type(error).__name__}", "status": "dead"}
     return {"id": row["id"], "to": row["email"], "email": email}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from shared.sections.changes import is_staff
+from shared.sections.people import is_staff
 from shared.sections.section import Facts, Section
 from shared.sections.text import one_line
 
@@ -14,10 +14,9 @@ STALE = timedelta(hours=24)
 
 HURRY = "Seats like this go quickly. If it is taken by the time you look, we tell you of the next one."
 STALE_NOTE = "We had last seen this section on {before}, so it may have changed at any time since then."
-REMOVED = (
-    "The catalog has not listed this section for more than a day, so it was taken off your list. "
-    "If it comes back, add it again and we watch it as before."
-)
+_REMOVED = "The catalog has not listed this section for more than a day, so it was taken off your list. "
+_REPLACED = "The catalog now lists {course} under this number, so your section was taken off your list. "
+_COMES_BACK = "If it comes back, add it again and we watch it as before."
 
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -70,13 +69,18 @@ def reserved(facts: Facts) -> str:
     return f"{unreserved} unreserved, {available - unreserved} reserved for certain students"
 
 
-def preview(kind: str, facts: Facts) -> str:
+def removed(replaced_by: Facts | None) -> str:
+    """Why a section was taken off the list; `replaced_by`: the course that its number means now."""
+    return (_REPLACED.format(course=course(replaced_by)) if replaced_by else _REMOVED) + _COMES_BACK
+
+
+def preview(kind: str, facts: Facts, replaced_by: Facts | None = None) -> str:
     """The line that a mailbox shows beside the subject."""
     if kind == "seat_available":
         return f"{seats(facts) or 'Seats are open'}. {reserved(facts)}."
     if kind == "instructor_assigned":
         return f"Now taught by {instructor(facts)}."
-    return REMOVED
+    return removed(replaced_by)
 
 
 def why(kind: str, course_name: str, section: Section) -> str:

@@ -10,13 +10,15 @@ from dataclasses import replace
 from shared.sections.section import Facts
 
 
-def as_the_other_would_tell(before: Facts, seen: Facts) -> Facts:
-    """What one source told, as far as it can be compared with what another one says in `seen`.
+def as_the_other_would_tell(before: Facts) -> Facts:
+    """What one source told of the seats, as far as it can be compared: on all that are free, so the unreserved ones
+    count as unknown."""
+    return replace(before, non_reserved_seats=None)
 
-    Seats are compared on all that are free, so the unreserved ones count as unknown. An instructor is news only where
-    the old source said that nobody was named ("Staff"): a name stands against a name that is written differently, and
-    where it said nothing at all it may not have known.
+
+def is_news_across(before: Facts, assigned: bool) -> bool:
+    """Whether another source's word on the instructor is news: only of an assignment, and only where the old source
+    said that nobody was named. A name stands against a name that is written differently, and where the old source
+    said nothing at all it may not have known.
     """
-    said_nobody = before.instructor_name is not None and before.instructor_name.strip().casefold() == "staff"
-    instructor = before.instructor_name if said_nobody else seen.instructor_name
-    return replace(before, non_reserved_seats=None, instructor_name=instructor)
+    return assigned and before.instructor_name is not None

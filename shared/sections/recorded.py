@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from shared.sections.changes import is_staff
+from shared.sections.people import is_staff
 from shared.sections.section import Facts
 
 COLUMNS = ("time_ms", "section", "course", "code", "instructor", "seats_available", "seats_total")

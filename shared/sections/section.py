@@ -66,8 +66,21 @@ class Facts:
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Facts:
         """The inverse of `as_json`; unknown keys are ignored, so that an older release can read newer jobs."""
-        names = {field.name for field in fields(cls)}
-        return cls(**{name: value for name, value in values.items() if name in names})
+        return cls(**_named(cls, values))
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What a baseline keeps beside its facts, for the next look to be compared fairly. SQL keeps it unread.
+
+    `instructor_unsaid`: no look has said yet who teaches, or that nobody does.
+    `last_instructor`: who was named last, while nobody is.
+    `reserved_unsaid`: all open seats were reserved, and the look after that did not say whether they still are.
+    """
+
+    instructor_unsaid: bool = False
+    last_instructor: str | None = None
+    reserved_unsaid: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,12 +94,34 @@ class Known:
     observed_at: datetime | None = None
     facts: Facts | None = None
     source: str | None = None
+    memory: Memory = Memory()
 
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """What a source answered, and when the look began (the moment that orders observations, O41)."""
+    """What a source answered, and when the look began (the moment that orders observations, O41).
+
+    `says_instructor`: whether the answer spoke of the instructor at all; only then is no name an answer.
+    """
 
     observed_at: datetime
     facts: Facts
     source: str | None = None
+    says_instructor: bool = True
+
+
+def known_from_json(answer: dict[str, Any]) -> Known:
+    """A baseline as SQL and jobs carry it: `version`, `observed_at`, `source`, and `facts` with the memory in them."""
+    facts, observed_at = answer["facts"], answer["observed_at"]
+    return Known(
+        version=answer["version"],
+        observed_at=datetime.fromisoformat(observed_at) if observed_at else None,
+        facts=Facts.from_json(facts) if facts is not None else None,
+        source=answer.get("source"),
+        memory=Memory(**_named(Memory, (facts or {}).get("memory") or {})),
+    )
+
+
+def _named(model: type[Facts | Memory], values: dict[str, Any]) -> dict[str, Any]:
+    names = {field.name for field in fields(model)}
+    return {name: value for name, value in values.items() if name in names}

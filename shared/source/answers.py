@@ -16,10 +16,14 @@ from shared.sections.section import Facts, Section
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The section as the source of this name (see `Source`) shows it now."""
+    """The section as the source of this name (see `Source`) shows it now.
+
+    `says_instructor`: whether it spoke of who teaches at all; without that no name means nothing.
+    """
 
     facts: Facts
     source: str
+    says_instructor: bool = True
 
 
 @dataclass(frozen=True, slots=True)

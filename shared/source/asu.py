@@ -17,7 +17,7 @@ from typing import Any
 import requests
 
 from shared.backoff import retry_after
-from shared.deadline import Deadline, TooLongError, bounded_session, read_body
+from shared.exchange import TooLongError, bounded_session
 from shared.sections.section import Section
 from shared.source.answers import (
     Answer,
@@ -135,19 +135,10 @@ class Asu:
         try:
             with self._turn(ends_at - time.monotonic()):
                 seconds = min(self._call_seconds, max(0.1, ends_at - time.monotonic()))
-                with (
-                    Deadline(seconds),
-                    self._session().get(
-                        self._url,
-                        params=_FIXED | query,
-                        headers=self._headers,
-                        timeout=(min(10.0, seconds), seconds),
-                        allow_redirects=False,
-                        stream=True,
-                    ) as response,
-                ):
-                    wait = response.headers.get("Retry-After")
-                    return _classify(response.status_code, read_body(response, MAX_ANSWER_BYTES), wait)
+                response = self._session().get(
+                    self._url, params=_FIXED | query, headers=self._headers, timeout=seconds, allow_redirects=False
+                )
+                return _classify(response.status_code, response.content, response.headers.get("Retry-After"))
         except TooLongError:
             return Broken("asu sent too much")
         except requests.Timeout:
@@ -158,7 +149,7 @@ class Asu:
     def _session(self) -> requests.Session:
         session: requests.Session | None = getattr(self._local, "session", None)
         if session is None:
-            session = self._local.session = bounded_session()
+            session = self._local.session = bounded_session(MAX_ANSWER_BYTES)
         return session
 
 

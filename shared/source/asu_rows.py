@@ -169,7 +169,10 @@ def read_row(raw: object, term: str) -> Row:
         row = _Row.model_validate({**raw, "seats": _seats(raw, told)})
     except ValidationError:
         return Unreadable()
-    return Found(row.facts(), NAME) if row.told.status == ACTIVE else Gone()
+    if row.told.status != ACTIVE:
+        return Gone()
+    facts = row.facts()
+    return Found(facts, NAME, says_instructor=facts.instructor_name is not None)
 
 
 def _seats(raw: dict[str, Any], told: dict[str, Any]) -> object:

@@ -15,7 +15,7 @@ import requests
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from shared.backoff import retry_after
-from shared.deadline import Deadline, TooLongError, bounded_session, read_body
+from shared.exchange import TooLongError, bounded_session
 from shared.sections.section import Facts, Section
 from shared.sections.text import one_line
 from shared.source.answers import Answer, Broken, Found, Listing, ListingAnswer, NotFound, Refused, Throttled
@@ -25,6 +25,7 @@ NAME = "scraper"
 MAX_ANSWER_BYTES = 256 * 1024
 MAX_TEXT = 300
 MAX_SEATS = 100_000
+_CANCELLED = re.compile(r"[\W_]*(?:class |course |section )?cancell?ed(?:[\W_]*$| ?[-\u2013\u2014*)\]])", re.IGNORECASE)
 _NOT_FOUND = re.compile(r"\bsection\s+[0-9]{5}\s+(was\s+)?not\s+found\b", re.IGNORECASE)
 
 
@@ -39,9 +40,15 @@ def _count(value: object) -> int | None:
     return int(value) if 0 <= value <= MAX_SEATS and value == int(value) else None
 
 
+def _open_seats(value: object) -> int | None:
+    """Like `_count`, but fewer than none, as more students than seats show, certainly means that none is open."""
+    return 0 if type(value) is int and -MAX_SEATS <= value < 0 else _count(value)
+
+
 Text = Annotated[str | None, BeforeValidator(_text)]
 RequiredText = Annotated[str, BeforeValidator(_text)]
 Count = Annotated[int | None, BeforeValidator(_count)]
+OpenSeats = Annotated[int | None, BeforeValidator(_open_seats)]
 
 
 class _Data(BaseModel):
@@ -53,11 +60,17 @@ class _Data(BaseModel):
     catalog_nbr: RequiredText
     title: Text = None
     instructor: Text = None
-    seats_available: Count = None
+    seats_available: OpenSeats = None
     seats_capacity: Count = None
     non_reserved_seats: Count = None
     location: Text = None
     meeting_times: Text = None
+    status: Text = None
+
+    def is_cancelled(self) -> bool:
+        """Whether the catalog marks it as cancelled, wherever it does: then its seats all look open and are none."""
+        said = (self.status, self.title, self.instructor, self.location, self.meeting_times)
+        return any(_CANCELLED.match(text) for text in said if text)
 
     def facts(self) -> Facts:
         """The facts, with seats above twice the capacity taken for a misreading, that is unknown."""
@@ -95,21 +108,16 @@ class Scraper:
     def show(self, section: Section, timeout: float) -> tuple[Any, Answer]:
         """The JSON object that came (`None`: there is none), and what it is read as."""
         try:
-            with (
-                Deadline(timeout),
-                self._session().post(
-                    self._url,
-                    json={"sectionNumber": section.class_nbr, "term": section.term},
-                    headers=self._headers,
-                    timeout=(min(10.0, timeout), timeout),
-                    allow_redirects=False,
-                    stream=True,
-                ) as response,
-            ):
-                if response.status_code == 429:
-                    return None, Throttled(retry_after(response.headers.get("Retry-After")))
-                body = read_body(response, MAX_ANSWER_BYTES)
-                return _parse(body), classify(response.status_code, body)
+            response = self._session().post(
+                self._url,
+                json={"sectionNumber": section.class_nbr, "term": section.term},
+                headers=self._headers,
+                timeout=timeout,
+                allow_redirects=False,
+            )
+            if response.status_code == 429:
+                return None, Throttled(retry_after(response.headers.get("Retry-After")))
+            return _parse(response.content), classify(response.status_code, response.content)
         except TooLongError:
             return None, Broken("scraper sent too much")
         except requests.Timeout:
@@ -129,7 +137,7 @@ class Scraper:
     def _session(self) -> requests.Session:
         session: requests.Session | None = getattr(self._local, "session", None)
         if session is None:
-            session = self._local.session = bounded_session()
+            session = self._local.session = bounded_session(MAX_ANSWER_BYTES)
         return session
 
 
@@ -150,10 +158,13 @@ def classify(status: int, body: bytes) -> Answer:
     if status != 200:
         return Broken(f"scraper claims success with status {status}")
     try:
-        return Found(_Data.model_validate(answer.get("data")).facts(), NAME)
+        data = _Data.model_validate(answer.get("data"))
     except ValidationError as error:
         fields = sorted({str(problem["loc"][0]) if problem["loc"] else "data" for problem in error.errors()})
         return Broken(f"scraper sent wrong types: {', '.join(fields)}")
+    if data.is_cancelled():
+        return NotFound()
+    return Found(data.facts(), NAME, says_instructor="instructor" in data.model_fields_set)
 
 
 def _parse(body: bytes) -> dict[str, Any] | None:

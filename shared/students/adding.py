@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, tzinfo
@@ -60,6 +61,7 @@ class Adding:
     watches: Watches
     sources: Sources
     clock: Clock
+    room: threading.BoundedSemaphore
 
     @property
     def by_course(self) -> bool:
@@ -111,7 +113,7 @@ class Adding:
         """Whether the next one may be tried."""
         number = section.class_nbr
         try:
-            with told_to_students():
+            with told_to_students(self.room):
                 watches.add(user_id, section, seen_at=seen_at)
             result.added.append(number)
         except AlreadyWatchingError:
@@ -140,8 +142,9 @@ class Adding:
 
     def _by_listing(self, row: Found) -> Watches:
         """Watches whose look is this row, which was read already."""
-        checker = Checker(self.watches.checker.database, Sources(Guarded(_Listed(row), _Open())), self.clock)
-        return dataclasses.replace(self.watches, checker=checker)
+        checker = Checker(self.database, Sources(Guarded(_Listed(row), _Open())), self.clock)
+        check_now = dataclasses.replace(self.watches.check_now, checker=checker)
+        return dataclasses.replace(self.watches, check_now=check_now)
 
 
 class _Open:

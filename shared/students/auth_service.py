@@ -15,7 +15,7 @@ from urllib.parse import urlencode
 
 import requests
 
-from shared.deadline import Deadline, bounded_session, read_body
+from shared.exchange import bounded_session
 
 log = logging.getLogger(__name__)
 
@@ -111,24 +111,19 @@ class AuthService:
     def _call(self, method: str, path: str, body: dict[str, Any], access_token: str | None = None) -> dict[str, Any]:
         headers = {"apikey": self.anon_key, "Authorization": f"Bearer {access_token or self.anon_key}"}
         try:
-            with (
-                bounded_session() as http,
-                Deadline(SECONDS),
-                http.request(
+            with bounded_session(MAX_BYTES) as http:
+                response = http.request(
                     method,
                     f"{self.url}/auth/v1{path}",
                     json=body,
                     headers=headers,
                     timeout=SECONDS,
                     allow_redirects=False,
-                    stream=True,
-                ) as response,
-            ):
-                status, content = response.status_code, read_body(response, MAX_BYTES)
+                )
         except requests.RequestException as error:
             log.warning("sign-in service cannot be reached", extra={"error": type(error).__name__})
             raise AuthUnavailableError("unreachable") from None
-        return _read(status, content)
+        return _read(response.status_code, response.content)
 
 
 def challenge_of(verifier: str) -> str:

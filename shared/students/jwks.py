@@ -11,7 +11,7 @@ from typing import Any
 
 import requests
 
-from shared.deadline import Deadline, bounded_session, read_body
+from shared.exchange import bounded_session
 
 log = logging.getLogger(__name__)
 
@@ -59,14 +59,10 @@ class SigningKeys:
             log.warning("signing keys cannot be fetched", extra={"error": type(error).__name__})
 
     def _fetch(self) -> dict[str, dict[str, Any]]:
-        with (
-            bounded_session() as session,
-            Deadline(self._timeout),
-            session.get(self._url, timeout=self._timeout, allow_redirects=False, stream=True) as response,
-        ):
-            if response.status_code != 200:
-                raise ValueError("not the keys")
-            body = read_body(response, MAX_BYTES)
-        keys = json.loads(body)["keys"][:MAX_KEYS]
+        with bounded_session(MAX_BYTES) as session:
+            response = session.get(self._url, timeout=self._timeout, allow_redirects=False)
+        if response.status_code != 200:
+            raise ValueError("not the keys")
+        keys = json.loads(response.content)["keys"][:MAX_KEYS]
         # A key that is published to encrypt with verifies nothing (RFC 7517, 4.2).
         return {key["kid"]: key for key in keys if isinstance(key.get("kid"), str) and key.get("use", "sig") == "sig"}

@@ -22,19 +22,23 @@ AT_ONCE = 5
 hangs, and the host has eight: health, webhooks and everybody else need one too."""
 
 WAIT_SECONDS = 1.0
-_room = threading.BoundedSemaphore(AT_ONCE)
 _FAILED = "Failed to fetch class details. Please verify the section number and try again."
 _BUSY = "Class search is busy. Please try again in 5 seconds."
 _CLOSED = "Class search is not available right now. Please try again in {} seconds."
 
 
+def room_for_lookups() -> threading.BoundedSemaphore:
+    """What the look-ups of one process for students share."""
+    return threading.BoundedSemaphore(AT_ONCE)
+
+
 @contextmanager
-def told_to_students() -> Iterator[None]:
+def told_to_students(room: threading.BoundedSemaphore) -> Iterator[None]:
     """Turn what a check or a look-up raises inside the block into its answer: 404, 503 with `Retry-After`, 500.
 
-    503 too when no look-up of the others ends soon.
+    503 too when none of the others' look-ups in this `room` ends soon.
     """
-    if not _room.acquire(timeout=WAIT_SECONDS):
+    if not room.acquire(timeout=WAIT_SECONDS):
         log.warning("no room for another look-up", extra={"running": AT_ONCE})
         raise refusal(_BUSY, 503, {"Retry-After": "5"})
     try:
@@ -49,7 +53,7 @@ def told_to_students() -> Iterator[None]:
         log.warning("section could not be looked up", extra={"reason": str(error)})
         raise refusal(_FAILED, 500) from None
     finally:
-        _room.release()
+        room.release()
 
 
 def _closed(seconds: int) -> Exception:

@@ -7,27 +7,15 @@ newcomer, who sees the seats on screen, is not told what is already there.
 
 from __future__ import annotations
 
-import logging
 import uuid
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from shared.checks.check import (
-    USER_TIMEOUT,
-    Checker,
-    CheckError,
-    CheckOrder,
-    CheckReport,
-    Outcome,
-    known_from_json,
-)
+from shared.checks.check import CheckReport, Outcome
+from shared.checks.check_now import CheckNow
 from shared.database import DatabaseCalls
-from shared.mail.send import MailRoom, send_own_mail
-from shared.sections.section import Facts, Section
-from shared.source.answers import Found, NotFound
-
-log = logging.getLogger(__name__)
+from shared.sections.section import Facts, Section, known_from_json
 
 
 class SectionNotFoundError(Exception):
@@ -48,11 +36,11 @@ class AlreadyWatchingError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Watches:
-    """What students do, with the parts it needs; safe to share between threads."""
+    """What students do, with the parts it needs; safe to share between threads. `timeout`: of a look-up, in seconds."""
 
     database: DatabaseCalls
-    checker: Checker
-    mail: MailRoom
+    check_now: CheckNow
+    timeout: float
 
     def of(self, user_id: str) -> dict[str, Any]:
         """The student's watches, newest first, with their sections' states: `{watches, max_watches}`."""
@@ -60,19 +48,18 @@ class Watches:
         return answer
 
     def add(self, user_id: str, section: Section, *, seen_at: datetime | None = None) -> dict[str, Any]:
-        """Check the section, then insert the watch and return its row. `seen_at`: its look began then, else now.
+        """Check the section, then insert the watch and return its row; after that earlier watchers are mailed.
 
-        Raises `SectionNotFoundError`, `AlreadyWatchingError`, `WatchLimitError`, and what `look_up` raises.
+        `seen_at`: the look began then, else now. Raises `SectionNotFoundError`, `AlreadyWatchingError`,
+        `WatchLimitError`, and what `look_up` raises.
         """
-        # Without a key nothing is leased: a lease would only keep the rows from the mailer later.
-        caller = f"http:{uuid.uuid4()}" if self.mail.resend else None
-        report = self.checker.check(CheckOrder(section, now=seen_at, lease_to=caller, timeout=USER_TIMEOUT))
-        try:
-            facts = self._facts(section, report)
-            return self._insert(user_id, section, facts)
-        finally:
-            if caller and report.emails_leased:
-                send_own_mail(self.mail, caller)
+        watch: dict[str, Any] = {}
+
+        def insert(report: CheckReport) -> None:
+            watch.update(self._insert(user_id, section, self._facts(section, report)))
+
+        self.check_now(section, self.timeout, insert, now=seen_at)
+        return watch
 
     def remove(self, user_id: str, watch_id: uuid.UUID) -> None:
         """Remove the student's own watch; what is not there, or not theirs, stays as it is."""
@@ -84,14 +71,10 @@ class Watches:
         Raises `SectionNotFoundError`; `BreakerOpenError` or `BreakerUnknownError` when the source must not be asked;
         `CheckError` when it did not answer well (O32: there is nothing to show instead).
         """
-        with self.checker.leave() as leave:
-            answer = leave.look_up(section, USER_TIMEOUT)
-        if isinstance(answer, NotFound):
+        facts = self.check_now.checker.look_up(section, self.timeout)
+        if facts is None:
             raise SectionNotFoundError
-        if not isinstance(answer, Found):
-            log.warning("look-up failed", extra={"answer": type(answer).__name__})
-            raise CheckError("the source gave no data", retry=True)
-        return answer.facts
+        return facts
 
     def _facts(self, section: Section, report: CheckReport) -> Facts:
         """What the check says of the section. One that the old side still checks is looked up and left alone."""

@@ -11,6 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from shared.clock import Clock
 from shared.database import DatabaseCalls
+from shared.mail.addresses import spellings
 from shared.sections.text import one_line
 
 log = logging.getLogger(__name__)
@@ -25,13 +26,14 @@ _IN_BRACKETS = re.compile(r"<([^<>]+)>\s*$")
 
 
 def _addresses(value: object) -> object:
-    """Bare addresses: `to` is one or many, each bare or as `Name <address>`."""
+    """Bare addresses: `to` is one or many, each bare or as `Name <address>`; one in punycode in both spellings."""
     if isinstance(value, str):
         value = [value]
     if not isinstance(value, list):
         return []
     texts = [text for text in value if isinstance(text, str)]
-    return [one_line(match[1] if (match := _IN_BRACKETS.search(text)) else text, MAX_ADDRESS) for text in texts]
+    bare = [one_line(match[1] if (match := _IN_BRACKETS.search(text)) else text, MAX_ADDRESS) for text in texts]
+    return [spelling for address in bare for spelling in spellings(address)]
 
 
 def _id(value: object) -> object:
@@ -96,13 +98,18 @@ class Webhooks:
 
 
 def _effect(event: _Event) -> str | None:
-    """What the event does. Only a permanent bounce says that the address is of no use; a full mailbox does not."""
+    """What the event does. Only a permanent bounce says that the address is of no use; a full mailbox does not.
+
+    To suppress is Resend's word for not writing to an address that bounced before.
+    """
     if event.type == "email.bounced":
         return "bounced" if str(event.data.bounce.get("type", "")).casefold() == "permanent" else None
     if event.type == "email.complained":
         return "complained"
     if event.type == "email.delivered":
         return "delivered"
+    if event.type == "email.suppressed":
+        return "suppressed"
     return "dead" if event.type in EVENTS else None
 
 

@@ -24,6 +24,7 @@ from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 
 from shared.database import DatabaseError
 from shared.logs import bind
+from shared.sections.text import is_clean
 from shared.settings import SettingsError
 from shared.web.replies import ReplyError, failure, invalid_input, reply
 
@@ -66,7 +67,7 @@ def read_json(request: Request, model: type[Body]) -> Body:
     if request.mimetype and request.mimetype != "application/json" and not request.mimetype.endswith("+json"):
         raise invalid_input([("Content-Type", "must be application/json")])
     try:
-        return model.model_validate_json(request.get_data())
+        return _clean(model.model_validate_json(request.get_data()))
     except ValidationError as error:
         raise invalid_input(_details(error)) from None
 
@@ -77,6 +78,14 @@ def read_query(request: Request, model: type[Body]) -> Body:
         return model.model_validate(request.args.to_dict())
     except ValidationError as error:
         raise invalid_input(_details(error)) from None
+
+
+def _clean(body: Body) -> Body:
+    """The body, unless a text in it is none that can be stored: raises the 400 answer naming the fields."""
+    odd = [name for name, value in body if isinstance(value, str) and not is_clean(value)]
+    if odd:
+        raise invalid_input([(name, "holds characters that are no text") for name in odd])
+    return body
 
 
 def _answer(function: Function, request: Request, allowed: list[str], tell: Form) -> Response:

@@ -37,6 +37,7 @@ create or replace function pickmyclass.owe_mail(
     out queued int, out leased int)
 language plpgsql as $$
 begin
+    perform pickmyclass.forgive_old_addresses();
     with told as (
         select w.id, w.user_id, coalesce(w.created_at, '-infinity') as watched_since
         from public.class_watches w
@@ -116,7 +117,7 @@ begin
             when 'seat_available', 'instructor_assigned' then
                 v_mail := pickmyclass.owe_mail(
                     v_event, v_event.kind,
-                    jsonb_build_object('facts', p_check -> 'facts', 'before', pickmyclass.facts_of(p_known),
+                    jsonb_build_object('facts', (p_check -> 'facts') - 'memory', 'before', pickmyclass.facts_of(p_known),
                         'observed_at', p_observed_at, 'previous_observed_at', p_known.observed_at,
                         'last_full_at', v_event.last_full_at),
                     p_now, p_check ->> 'lease_to', v_limit - leased,
@@ -169,7 +170,7 @@ language sql volatile set search_path = '' as $$
                   where o.user_id = w.user_id and o.watch_id = w.id and o.notification_type = n.notification_type
                     and o.event_at > n.sent_at - interval '10 minutes')
            or n.notification_type = 'instructor_assigned'
-              and lower(btrim(coalesce(p_known.instructor_name, ''))) in ('', 'staff'))
+              and not p_known.named)
 $$;
 
 -- commit_check: accepts what a check saw; whoever calls it holds the ownership.
@@ -180,6 +181,9 @@ $$;
 --   5. Baseline, projection, events, claims and owed mail are written; the attempt has ended; strikes are cleared.
 --   6. Mail that the mass-event guard held is confirmed by this later check (a full section drops it in step 5).
 --   7. Claims from before this look that it makes untrue are gone, whoever took them.
+-- Where the number means another course now ("replaced"), its watchers are told that their section is gone, and the
+-- check is a first sight; of many at once the source is doubted instead ("doubted": nothing is written). Where many
+-- sections of the slot have lost their instructors' names, the old ones stay.
 -- An observation from the future (a wrong clock) counts as of now, or it would make every later one look old.
 -- The version changes only with the facts: a check that saw nothing new does not invalidate other checks on the way.
 -- Without `touch` the projection is left alone while nothing changed. `is_full`: this very look saw it full.
@@ -188,7 +192,11 @@ language plpgsql as $$
 declare
     v_slot constant timestamptz := (p_check ->> 'slot')::timestamptz;
     v_observed_at constant timestamptz := least((p_check ->> 'observed_at')::timestamptz, p_now);
-    v_facts constant jsonb := p_check -> 'facts';
+    v_replaced constant boolean := coalesce((p_check ->> 'replaced')::boolean, false);
+    v_facts jsonb := p_check -> 'facts';
+    v_check jsonb := p_check;
+    v_lost boolean := coalesce(p_check -> 'events' @> '[{"kind": "instructor_unassigned"}]', false);
+    v_named boolean := coalesce((p_check ->> 'named')::boolean, false);
     v_known pickmyclass.section_checks;
     v_new pickmyclass.section_checks;
     v_again boolean;
@@ -211,12 +219,25 @@ begin
     if v_known.version <> coalesce((p_check ->> 'version')::bigint, 0) then
         return jsonb_build_object(
             'result', 'conflict', 'version', v_known.version, 'observed_at', v_known.observed_at,
-            'source', v_known.source, 'facts', pickmyclass.facts_of(v_known));
+            'source', v_known.source, 'facts', pickmyclass.baseline_of(v_known));
     end if;
 
-    if p_check -> 'events' <> '[]' then
+    if v_replaced then
+        if pickmyclass.courses_look_wrong(v_slot) then
+            return jsonb_build_object('result', 'doubted');
+        end if;
+        v_queued := pickmyclass.retire_section(v_known, v_slot, v_observed_at, p_check ->> 'tick_id', p_now,
+                                               v_facts - 'memory');
+    end if;
+    if v_lost and pickmyclass.names_look_lost(v_slot) then
+        perform pickmyclass.give_names_back(v_slot);
+        v_check := pickmyclass.with_name_of(v_known, p_check);
+        v_facts := v_check -> 'facts';
+        v_named := true;
+    end if;
+    if v_check -> 'events' <> '[]' then
         select r.ids, r.queued, r.leased into v_ids, v_queued, v_leased
-        from pickmyclass.record_events(p_check, v_known, v_observed_at, p_now) r;
+        from pickmyclass.record_events(v_check, v_known, v_observed_at, p_now) r;
     end if;
 
     -- The guard asks what a slot's checks saw in all: full at one of them, opened at one of them.
@@ -228,14 +249,17 @@ begin
         seats_capacity = (v_facts ->> 'seats_capacity')::int,
         non_reserved_seats = (v_facts ->> 'non_reserved_seats')::int,
         location = v_facts ->> 'location', meeting_times = v_facts ->> 'meeting_times',
+        memory = coalesce(v_facts -> 'memory', '{}'), named = v_named,
         observed_at = v_observed_at, checked_at = greatest(v_known.checked_at, p_now),
-        version = c.version + (pickmyclass.facts_of(v_known) is distinct from v_facts)::int,
+        version = c.version + (pickmyclass.baseline_of(v_known) is distinct from v_facts)::int,
         attempt_slot = greatest(c.attempt_slot, v_slot), last_attempt_at = clock_timestamp(), last_error = null,
         last_error_code = null,
         committed_slot = greatest(v_known.committed_slot, v_slot),
         was_full = v_again and v_known.was_full or coalesce((p_check ->> 'was_full')::boolean, false),
         opened = v_again and v_known.opened
                  or coalesce(p_check -> 'events' @> '[{"kind": "seat_available"}]', false),
+        had_name = v_again and v_known.had_name or coalesce((p_check ->> 'was_named')::boolean, false),
+        lost_name = v_again and v_known.lost_name or v_lost,
         full_at = case when (p_check ->> 'is_full')::boolean then v_observed_at else v_known.full_at end,
         moved_at = case when p_check -> 'events' @> any (array['[{"kind": "seat_available"}]',
                                                               '[{"kind": "seats_filled"}]']::jsonb[])
@@ -256,8 +280,9 @@ begin
     perform pickmyclass.release_outlived(v_new.term, array[v_new.class_nbr]);
 
     return jsonb_build_object(
-        'result', 'committed', 'version', v_new.version, 'first_observation', v_known.observed_at is null,
-        'events', to_jsonb(v_ids), 'emails_queued', v_queued, 'leased', v_leased);
+        'result', 'committed', 'version', v_new.version, 'first_observation', v_known.observed_at is null or v_replaced,
+        'events', to_jsonb(v_ids), 'emails_queued', v_queued, 'leased', v_leased,
+        'name_kept', v_facts is distinct from p_check -> 'facts');
 end $$;
 
 -- pmc_commit_check: accepts what a check saw, in one transaction.

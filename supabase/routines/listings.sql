@@ -21,7 +21,12 @@ language sql stable as $$
            c.not_found_strikes, c.first_strike_at, c.strike_slot, c.last_error_code, c.source, c.listing,
            case when coalesce(c.non_reserved_seats, c.seats_available) = 0
                 then greatest(c.full_at, l.looked_at) else c.full_at end,
-           c.moved_at
+           c.moved_at, c.memory, c.named,
+           case when l.looked_at is not null
+                     and coalesce(c.committed_slot < pickmyclass.slot_of(c.class_nbr, l.looked_at), true)
+                then c.named else c.had_name end,
+           c.lost_name and not (l.looked_at is not null
+                     and coalesce(c.committed_slot < pickmyclass.slot_of(c.class_nbr, l.looked_at), true))
     from pickmyclass.section_checks c
     left join pickmyclass.listings l on l.term = c.term and l.subject = c.listing
 $$;
@@ -32,6 +37,7 @@ language sql volatile as $$
     update pickmyclass.section_checks c set
         observed_at = s.observed_at, checked_at = s.checked_at, last_attempt_at = s.last_attempt_at,
         attempt_slot = s.attempt_slot, committed_slot = s.committed_slot, was_full = s.was_full, opened = s.opened,
+        had_name = s.had_name, lost_name = s.lost_name,
         full_at = s.full_at, listing = null
     from pickmyclass.checks_seen() s
     where c.term = p_term and c.class_nbr = any (p_class_nbrs) and c.listing is not null
@@ -86,7 +92,7 @@ begin
     return jsonb_build_object('term', p_term, 'subject', p_subject, 'version', v_version, 'sections', (
         select coalesce(jsonb_agg(jsonb_build_object(
                    'class_nbr', m, 'version', coalesce(c.version, 0), 'observed_at', c.observed_at,
-                   'source', c.source, 'facts', pickmyclass.facts_of(c)) order by m), '[]')
+                   'source', c.source, 'facts', pickmyclass.baseline_of(c)) order by m), '[]')
         from unnest(v_members) m
         left join pickmyclass.section_checks c on c.term = p_term and c.class_nbr = m));
 end $$;
@@ -185,7 +191,8 @@ begin
         order by c.class_nbr
     loop
         v_answer := pickmyclass.commit_check(p_about || jsonb_build_object(
-            'class_nbr', v_known.class_nbr, 'version', v_known.version, 'facts', pickmyclass.facts_of(v_known),
+            'class_nbr', v_known.class_nbr, 'version', v_known.version, 'facts', pickmyclass.baseline_of(v_known),
+            'named', v_known.named, 'was_named', v_known.named,
             'events', '[]'::jsonb, 'slot', pickmyclass.slot_of(v_known.class_nbr, (p_about ->> 'observed_at')::timestamptz),
             'was_full', coalesce(v_known.non_reserved_seats, v_known.seats_available) = 0,
             'is_full', coalesce(v_known.non_reserved_seats, v_known.seats_available) = 0), p_now);

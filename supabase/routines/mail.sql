@@ -197,6 +197,7 @@ declare
     v_recheck jsonb := '[]';
 begin
     perform pickmyclass.bury_old_batches(v_now);
+    perform pickmyclass.forgive_old_addresses();
     select * into v_hold from pickmyclass.mail_hold;
     if v_hold.parked_until > v_now then
         return pickmyclass.nothing_to_send('parked', v_hold.parked_until, v_hold.park_reason, v_recheck);
@@ -210,7 +211,7 @@ begin
         return pickmyclass.nothing_to_send('held', pickmyclass.mail_due_at(true), v_hold.held_reason, v_recheck);
     end if;
     for v_round in 1..10 loop
-        v_ids := pickmyclass.choose_rows(p_worker, p_limit, p_own_only, v_now);
+        v_ids := pickmyclass.choose_rows(p_worker, least(p_limit, v_hold.batch_limit), p_own_only, v_now);
         if v_ids = '{}' then
             return pickmyclass.nothing_to_send('idle', pickmyclass.mail_due_at(false), null, v_recheck);
         end if;
@@ -241,7 +242,8 @@ end $$;
 
 -- Freeze the gathered rows into one batch, leased to p_worker for its first attempt. Everything is asked once
 -- more under lock and decided for good: eligibility, address, drop, mass event.
--- p_emails, in the order gathered: [{"id", "to", "email": JSON text}] or [{"id", "error": why it has no text}].
+-- p_emails, in the order gathered: [{"id", "to", "email": JSON text}] or [{"id", "error": why it has no text, "status":
+-- "dropped", or "dead" where that is our fault}].
 -- Returns {"state": "frozen", "ids": [in the order sent], "digest": sha-256 of the body}, "empty" when nothing
 -- was left to send, or "held"; and "recheck" as the gather does. The body is "[" + the texts joined by "," + "]":
 -- the caller holds the texts already and need not be sent them back.
@@ -274,7 +276,8 @@ begin
     v_recheck := pickmyclass.hold_mass_events(v_ids, p_worker, v_now);
     perform pickmyclass.drop_unowed(v_ids, v_now);
     update pickmyclass.outbox o
-       set status = 'dead', last_error = m ->> 'error', settled_at = v_now, leased_by = null, leased_until = null
+       set status = coalesce(m ->> 'status', 'dead'), last_error = m ->> 'error', settled_at = v_now,
+           leased_by = null, leased_until = null
       from jsonb_array_elements(p_emails) m
      where o.id = (m ->> 'id')::bigint and o.id = any (v_ids) and o.status = 'pending' and not o.held
        and m ->> 'error' is not null;

@@ -24,7 +24,10 @@ begin
     -- Resend is back from an outage (not: one batch in trouble among others that pass): nobody waits out his backoff.
     update pickmyclass.mail_batches set next_attempt_at = p_now
     where outcome is null and leased_by is null and exists (select from pickmyclass.mail_hold where failures >= 3);
-    update pickmyclass.mail_hold set failures = 0 where failures <> 0;
+    -- A batch that was not full took all there was: what is owed later may be tried whole again.
+    update pickmyclass.mail_hold
+       set failures = 0, batch_limit = case when v_sent + v_dead < batch_limit then null else batch_limit end
+     where failures <> 0 or batch_limit is not null;
     return jsonb_build_object('state', 'accepted', 'sent', v_sent, 'dead', v_dead);
 end $$;
 
@@ -49,9 +52,10 @@ begin
                               'dead', case when v_invalid and v_size = 1 then 1 else 0 end);
 end $$;
 
--- Close the tap as this outcome asks for: a rate limit pauses, quota and account park for as long as the
--- caller says, no answer at all parks for longer and longer (1, 2, 4 ... 300 units).
-create or replace function pickmyclass.close_tap(p_outcome jsonb, p_now timestamptz) returns void
+-- Close the tap as this outcome asks for: a rate limit pauses; a quota that has no room for a batch of `p_size` may have
+-- room for half of it, until not even one email goes; then it parks, as the account's troubles do, for as long as the
+-- caller says; no answer at all parks for longer and longer (1, 2, 4 ... 300 units).
+create or replace function pickmyclass.close_tap(p_outcome jsonb, p_size int, p_now timestamptz) returns void
 language plpgsql set search_path = '' as $$
 declare
     v_wait interval := make_interval(secs => (p_outcome ->> 'wait_seconds')::double precision);
@@ -60,9 +64,11 @@ begin
     if p_outcome ->> 'reason' = 'rate' or p_outcome ->> 'kind' = 'accepted' then
         update pickmyclass.mail_hold set paused_until = greatest(paused_until, p_now + v_wait)
         where v_wait is not null;
+    elsif (p_outcome ->> 'quota')::boolean and p_size > 1 then
+        update pickmyclass.mail_hold set batch_limit = p_size / 2;
     elsif p_outcome ->> 'reason' = 'park' then
         update pickmyclass.mail_hold
-           set failures = 0, parked_at = p_now, park_reason = p_outcome ->> 'error', parked_until = p_now + v_wait;
+           set failures = 0, batch_limit = null, parked_at = p_now, park_reason = p_outcome ->> 'error', parked_until = p_now + v_wait;
     elsif p_outcome ->> 'reason' = 'no_answer' then
         update pickmyclass.mail_hold
            set failures = failures + 1, parked_at = p_now, park_reason = p_outcome ->> 'error',
@@ -85,12 +91,14 @@ declare
     v_now   timestamptz := clock_timestamp();
     v_batch pickmyclass.mail_batches;
     v_until timestamptz;
+    v_size  int;
 begin
     select * into v_batch from pickmyclass.mail_batches where id = p_batch_id for update;
     if not found or v_batch.outcome is not null then
         return jsonb_build_object('state', 'settled before', 'sent', 0, 'dead', 0);
     end if;
-    perform pickmyclass.close_tap(p_outcome, v_now);
+    select count(*) into v_size from pickmyclass.outbox o where o.batch_id = p_batch_id and o.status = 'sending';
+    perform pickmyclass.close_tap(p_outcome, v_size, v_now);
     if p_outcome ->> 'kind' = 'accepted' then
         return pickmyclass.settle_accepted(p_batch_id, p_outcome, v_now);
     elsif v_batch.leased_by is distinct from p_worker then

@@ -1,4 +1,5 @@
--- The guard against mass events: unusually many sections of a slot open at once, so their mail waits for a second look.
+-- The guards against mass events, which no campus does and a broken source does. Unusually many sections of a slot open
+-- at once: their mail waits for a second look. Unusually many lose their instructors, or become other courses: not believed.
 
 set check_function_bodies = off;  -- they name functions of other files
 
@@ -8,6 +9,59 @@ create or replace function pickmyclass.is_mass_event(p_slot timestamptz) returns
 language sql stable set search_path = '' as $$
     select count(*) >= 20 and count(*) filter (where opened) > 0.3 * count(*)
     from pickmyclass.checks_seen() where committed_slot = p_slot and was_full
+$$;
+
+-- The same for names: of the slot's checks at least twenty sections had an instructor, and more than 30 % lost theirs. A
+-- page that cannot be read in one place looks just so.
+create or replace function pickmyclass.names_look_lost(p_slot timestamptz) returns boolean
+language sql stable set search_path = '' as $$
+    select count(*) >= 20 and count(*) filter (where lost_name) > 0.3 * count(*)
+    from pickmyclass.checks_seen() where committed_slot = p_slot and had_name
+$$;
+
+-- Gives the sections that lost their instructor in this slot, before that looked odd, the name back and takes the event
+-- back. Rows that a check has locked are left to the next check that finds the same.
+create or replace function pickmyclass.give_names_back(p_slot timestamptz) returns void
+language plpgsql set search_path = '' as $$
+declare v_section pickmyclass.section_checks;
+begin
+    for v_section in
+        select * from pickmyclass.section_checks c
+        where c.committed_slot = p_slot and c.lost_name and c.memory ->> 'last_instructor' is not null
+        order by c.term, c.class_nbr for update skip locked
+    loop
+        delete from pickmyclass.section_events e
+        where e.term = v_section.term and e.class_nbr = v_section.class_nbr and e.slot = p_slot
+          and e.kind = 'instructor_unassigned';
+        continue when not found;  -- it was lost before this slot
+        update pickmyclass.section_checks c
+           set instructor_name = c.memory ->> 'last_instructor', named = true, version = c.version + 1,
+               memory = jsonb_set(c.memory, '{last_instructor}', 'null')
+         where c.term = v_section.term and c.class_nbr = v_section.class_nbr
+        returning c.* into v_section;
+        perform pickmyclass.project_state(v_section);
+    end loop;
+end $$;
+
+-- A check as if it had said nothing of the instructor.
+create or replace function pickmyclass.with_name_of(p_known pickmyclass.section_checks, p_check jsonb) returns jsonb
+language sql immutable set search_path = '' as $$
+    select jsonb_set(jsonb_set(jsonb_set(p_check,
+        '{facts,instructor_name}', to_jsonb(p_known.instructor_name)),
+        '{facts,memory,last_instructor}', 'null'),
+        '{events}', (select coalesce(jsonb_agg(e), '[]') from jsonb_array_elements(p_check -> 'events') e
+                     where e ->> 'kind' <> 'instructor_unassigned'))
+$$;
+
+-- Whether the source shows other courses under so many numbers that it must be wrong, not they: at least five in this
+-- slot already, and more than 20 % of its checks.
+create or replace function pickmyclass.courses_look_wrong(p_slot timestamptz) returns boolean
+language sql stable set search_path = '' as $$
+    select count(*) >= 5
+       and count(*) * 5 > (select count(*) from pickmyclass.checks_seen() c where c.committed_slot = p_slot)
+    from pickmyclass.section_events e
+    where e.slot = p_slot and e.kind = 'retired' and e.after is not null
+      and e.created_at > clock_timestamp() - interval '2 hours'  -- for its index
 $$;
 
 -- Hold the seat mail of these rows' slots where a mass event is under way: all of it that is not yet frozen

@@ -45,7 +45,9 @@ begin
         seats_available = s.seats_available, seats_capacity = s.seats_capacity,
         non_reserved_seats = s.non_reserved_seats, location = s.location, meeting_times = s.meeting_times,
         observed_at = least(s.last_checked_at, p_now), checked_at = greatest(c.checked_at, least(s.last_checked_at, p_now)),
-        version = c.version + 1, source = 'scraper', not_found_strikes = 0, first_strike_at = null  -- the old side found it
+        version = c.version + 1, source = 'scraper', not_found_strikes = 0, first_strike_at = null,  -- the old side found it
+        memory = c.memory - '{instructor_unsaid,reserved_unsaid}'::text[],
+        named = lower(btrim(coalesce(s.instructor_name, ''))) not in ('', 'staff')
     from jsonb_to_recordset(p_sections) as wanted (term text, class_nbr text)
     join public.class_states s on s.term = wanted.term and s.class_nbr = wanted.class_nbr
     where c.term = wanted.term and c.class_nbr = wanted.class_nbr and c.observed_at < least(s.last_checked_at, p_now);

@@ -18,9 +18,10 @@ $$;
 
 -- Removes the watches of a section after writing down the last mail that it owes. The watches are locked first:
 -- one that is added meanwhile stays, it was added after a look-up that found the section.
+-- p_after: the course that has taken the number, where one has.
 create or replace function pickmyclass.retire_section(
     p_known pickmyclass.section_checks, p_slot timestamptz, p_observed_at timestamptz, p_tick_id text,
-    p_now timestamptz)
+    p_now timestamptz, p_after jsonb default null)
 returns int
 language plpgsql as $$
 declare
@@ -28,15 +29,16 @@ declare
     v_watches uuid[];
     v_mail record;
 begin
-    insert into pickmyclass.section_events (term, class_nbr, kind, before, observed_at, slot, tick_id)
-    values (p_known.term, p_known.class_nbr, 'retired', pickmyclass.facts_of(p_known), p_observed_at, p_slot, p_tick_id)
+    insert into pickmyclass.section_events (term, class_nbr, kind, before, after, observed_at, slot, tick_id)
+    values (p_known.term, p_known.class_nbr, 'retired', pickmyclass.facts_of(p_known), p_after, p_observed_at, p_slot,
+            p_tick_id)
     returning * into v_event;
     select array_agg(locked.id) into v_watches from (
         select w.id from public.class_watches w
         where w.term = p_known.term and w.class_nbr = p_known.class_nbr order by w.id for update) locked;
     v_mail := pickmyclass.owe_mail(
         v_event, 'section_removed',
-        jsonb_build_object('facts', coalesce(pickmyclass.facts_of(p_known), '{}'), 'before', null,
+        jsonb_build_object('facts', coalesce(pickmyclass.facts_of(p_known), '{}'), 'before', null, 'after', p_after,
                            'observed_at', p_observed_at, 'previous_observed_at', p_known.observed_at),
         p_now);
     delete from public.class_watches w where w.id = any (v_watches);

@@ -42,7 +42,7 @@ language sql stable as $$
     group by w.term, w.class_nbr
 $$;
 
--- The facts of a baseline as the jobs carry them; null when the section was never seen.
+-- The facts of a baseline; null when the section was never seen.
 create or replace function pickmyclass.facts_of(p_known pickmyclass.section_checks) returns jsonb
 language sql immutable as $$
     select case when p_known.observed_at is not null then jsonb_build_object(
@@ -50,6 +50,12 @@ language sql immutable as $$
         'instructor_name', p_known.instructor_name, 'seats_available', p_known.seats_available,
         'seats_capacity', p_known.seats_capacity, 'non_reserved_seats', p_known.non_reserved_seats,
         'location', p_known.location, 'meeting_times', p_known.meeting_times) end
+$$;
+
+-- What the next comparison needs, as the jobs carry it: the facts, and in them the memory, which nobody here reads.
+create or replace function pickmyclass.baseline_of(p_known pickmyclass.section_checks) returns jsonb
+language sql immutable as $$
+    select pickmyclass.facts_of(p_known) || jsonb_build_object('memory', p_known.memory)
 $$;
 
 -- Takes over what the old side last saw of sections that we have never seen, always before they are scraped. Only
@@ -60,10 +66,11 @@ declare seeded int;
 begin
     insert into pickmyclass.section_checks as known (
         term, class_nbr, subject, catalog_nbr, title, instructor_name, seats_available, seats_capacity,
-        non_reserved_seats, location, meeting_times, observed_at, checked_at, version, source)
+        non_reserved_seats, location, meeting_times, observed_at, checked_at, version, source, named)
     select s.term, s.class_nbr, s.subject, s.catalog_nbr, s.title, s.instructor_name, s.seats_available,
            s.seats_capacity, s.non_reserved_seats, s.location, s.meeting_times,
-           least(s.last_checked_at, p_now), least(s.last_checked_at, p_now), 1, 'scraper'
+           least(s.last_checked_at, p_now), least(s.last_checked_at, p_now), 1, 'scraper',
+           lower(btrim(coalesce(s.instructor_name, ''))) not in ('', 'staff')
     from jsonb_to_recordset(p_sections) as wanted (term text, class_nbr text)
     join public.class_states s on s.term = wanted.term and s.class_nbr = wanted.class_nbr
     order by s.term, s.class_nbr
@@ -72,7 +79,8 @@ begin
         instructor_name = excluded.instructor_name, seats_available = excluded.seats_available,
         seats_capacity = excluded.seats_capacity, non_reserved_seats = excluded.non_reserved_seats,
         location = excluded.location, meeting_times = excluded.meeting_times,
-        observed_at = excluded.observed_at, checked_at = excluded.checked_at, version = known.version + 1, source = excluded.source
+        observed_at = excluded.observed_at, checked_at = excluded.checked_at, version = known.version + 1, source = excluded.source,
+        named = excluded.named
         where known.observed_at is null;
     get diagnostics seeded = row_count;
     return seeded;
@@ -104,6 +112,7 @@ begin
         raise exception using errcode = '22023', message = 'p_limit must be between 1 and 10000';
     end if;
     if p_after is null then
+        perform pickmyclass.forgive_old_addresses();
         select jsonb_agg(jsonb_build_object('term', s.term, 'class_nbr', s.class_nbr)) into v_unseen
         from pickmyclass.our_sections(v_now) s
         left join pickmyclass.checks_seen() c on c.term = s.term and c.class_nbr = s.class_nbr
@@ -134,7 +143,7 @@ begin
     select coalesce(jsonb_agg(jsonb_build_object(
                'term', o.term, 'class_nbr', o.class_nbr, 'version', coalesce(c.version, 0),
                'observed_at', c.observed_at, 'source', c.source, 'subject', coalesce(c.subject, o.subject),
-               'facts', pickmyclass.facts_of(c)) order by o.place), '[]'),
+               'facts', pickmyclass.baseline_of(c)) order by o.place), '[]'),
            jsonb_agg(jsonb_build_object('checked_at', o.last_time, 'term', o.term, 'class_nbr', o.class_nbr))
                filter (where o.place = p_limit) -> 0
     into v_sections, v_next
@@ -159,7 +168,7 @@ begin
     end if;
     return jsonb_build_object('owner', v_owner, 'version', coalesce(v_known.version, 0),
                               'observed_at', v_known.observed_at, 'source', v_known.source,
-                              'facts', pickmyclass.facts_of(v_known));
+                              'facts', pickmyclass.baseline_of(v_known));
 end $$;
 
 select pickmyclass.lock_down();

@@ -9,6 +9,8 @@ import pytest
 
 from shared.checks.check import CheckOrder
 from shared.mail.send import send_due_mail
+from shared.queue.dead_letters import letter_for
+from shared.queue.jobs import Delivery
 from shared.sections.section import Section
 from tests.support.site import NUMBERS, SECTIONS, TERM, Site
 from tests.support.world import facts
@@ -52,6 +54,13 @@ def test_post_adds_a_watch_with_what_the_university_says(site: Site) -> None:
     assert uuid.UUID(watch["id"])
     assert site.world.state()["instructor_name"] == "Staff"
     assert site.world.baseline()["seats_available"] == 0
+
+
+def test_adding_a_watch_makes_the_dead_letter_of_the_section_history(site: Site) -> None:
+    storage, dead = site.parts.huey.storage, Delivery(SECTION.key, "id", "process_section", {})
+    storage.client.hset(storage.dead, SECTION.key, letter_for(dead, "refused", "no", 1))
+    assert site.watch(site.world.add_user()).status_code == 201
+    assert site.parts.huey.dead_letters.list() == []
 
 
 def test_the_limit_comes_before_everything_else(site: Site) -> None:
@@ -215,7 +224,7 @@ def test_o5_a_check_that_began_before_the_new_watch_loses_nothing_either(site: S
 
     site.campus.campus.look_up = slowly
     with ThreadPoolExecutor(1) as pool:
-        tick = pool.submit(site.parts.checker.check, CheckOrder(SECTION))
+        tick = pool.submit(site.parts.checker.check, CheckOrder(SECTION, 60))
         assert entered.wait(10)
         site.set(SECTION, seats_available=1)  # the seats open between that scrape and the new watch's
         assert site.watch(site.world.add_user()).status_code == 201
@@ -272,10 +281,10 @@ def test_one_check_is_one_change_of_the_dashboards_row(site: Site, postgres: psy
     )
     site.watch(site.world.add_user())
     first = site.world.state()
-    site.parts.checker.check(CheckOrder(SECTION))
+    site.parts.checker.check(CheckOrder(SECTION, 60))
     same = site.world.state()
     site.set(SECTION, seats_available=4)
-    site.parts.checker.check(CheckOrder(SECTION))
+    site.parts.checker.check(CheckOrder(SECTION, 60))
     changed = site.world.state()
     assert [op for (op,) in site.world.rows("select op from seen order by at")] == ["INSERT", "UPDATE", "UPDATE"]
     assert first["id"] == same["id"] == changed["id"]

@@ -75,11 +75,11 @@ def test_what_a_consumer_counted_is_told_by_the_functions(site: Site) -> None:
     measures = Measures()
     sources = Sources(Guarded(MeasuredSource(site.parts.scraper, measures), site.parts.breaker))
     checker = MeasuredChecker(site.parts.database, sources, site.parts.clock, measures)
-    checker.check(CheckOrder(SECTIONS[0]))
-    checker.check(CheckOrder(Section(TERM, "99999")))
+    checker.check(CheckOrder(SECTIONS[0], 60))
+    checker.check(CheckOrder(Section(TERM, "99999"), 60))
     site.misbehave("error", count=1)
     with pytest.raises(Exception, match="scraper failed"):
-        checker.check(CheckOrder(SECTIONS[1]))
+        checker.check(CheckOrder(SECTIONS[1], 60))
     worker = {
         "worker_id": "one:1",
         "worker_name": "one",

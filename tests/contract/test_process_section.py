@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from flask import Response
 
 from functions.process_section.main import process_section
 from shared.durations import Durations
+from shared.mail.send import send_due_mail
 from shared.source.permit import Permit
 from tests.contract.test_cron_tick import _Broken
 from tests.support.stage import EVEN, SECRET, TERM, Stage
@@ -96,6 +98,40 @@ def test_an_opening_is_mailed_to_every_watcher_during_the_call(watched: Stage) -
     assert len(set(watched.inbox.addresses())) == 2
     assert checked(watched)["emails_sent"] == 0
     assert len(watched.inbox.addresses()) == 2
+
+
+def of_course(stage: Stage, **changes: str) -> None:
+    """Let the catalog say something else of the section's course."""
+    timeline = stage.campus.campus._timelines[EVEN.class_nbr]
+    timeline.course = replace(timeline.course, **changes)
+
+
+def test_half_a_character_in_a_title_hides_no_opening(watched: Stage) -> None:
+    of_course(watched, title="Design \ud83c")
+    watched.show(seats_available=3)
+    assert checked(watched)["emails_sent"] == 2
+    assert watched.world.baseline(EVEN)["title"] == "Design"
+
+
+def test_a_number_that_means_another_course_tells_its_watchers_that_their_section_is_gone(watched: Stage) -> None:
+    of_course(watched, subject="ART", catalog_nbr="201")
+    watched.show(seats_available=3)
+    body = checked(watched)
+    assert (body["first_observation"], body["changes_detected"]["seat_became_available"]) == (True, False)
+    assert body["emails_queued"] == 2
+    send_due_mail(watched.parts.mail, "mailer")
+    mails = [mail.body for mail in watched.inbox.app.mailbox.mails()]
+    assert {mail["subject"] for mail in mails} == {f"\U0001f4ed Section Removed: CSE 110 ({EVEN.class_nbr})"}
+    assert all("ART 201" in mail["text"] and "ART 201" in mail["html"] for mail in mails)
+    assert watched.world.one("select count(*) from class_watches") == 0
+    assert watched.world.baseline(EVEN)["subject"] == "ART"
+
+
+def test_a_cancelled_section_whose_seats_look_open_is_not_open(watched: Stage) -> None:
+    of_course(watched, title="CANCELLED - Design")
+    watched.show(seats_available=30)
+    assert checked(watched)["section_status"] == "not_found"
+    assert watched.inbox.addresses() == []
 
 
 def test_an_instructor_is_mailed_too_and_a_fill_is_only_told(watched: Stage) -> None:

@@ -195,13 +195,69 @@ def test_every_address_in_to_counts_in_any_spelling(site: Site) -> None:
     assert [profile(site, user)["email_bounced"] for user in (one, two, other)] == [True, True, False]
 
 
+def move(site: Site, user: str, address: str = "moved@example.edu") -> None:
+    """The student's address becomes another one."""
+    site.world.postgres.execute("update auth.users set email = %s where id = %s", [address, user])
+
+
 def test_the_person_is_found_by_the_message_first(site: Site) -> None:
     user = site.world.add_user()
     message_id = sent_mail(site, user)
-    site.world.postgres.execute("update auth.users set email = 'moved@example.edu' where id = %s", [user])
-    tell(site, event("bounced", "old@example.edu", email_id=message_id, **_PERMANENT))
-    assert profile(site, user)["email_bounced"] is True
+    move(site, user)
+    tell(site, event("complained", "old@example.edu", email_id=message_id))
+    assert profile(site, user)["spam_complained"] is True
+
+
+def test_a_late_bounce_of_the_old_address_mutes_nobody(site: Site) -> None:
+    user = site.world.add_user()
+    message_id, old = sent_mail(site, user), address(site, user)
+    move(site, user)
+    tell(site, event("bounced", old, email_id=message_id, **_PERMANENT))
+    assert profile(site, user)["email_bounced"] is False
+    assert profile(site, user)["notifications_enabled"] is True
     assert mail_status(site, message_id) == ("sent", "bounced: no such mailbox <address>")
+
+
+@pytest.mark.parametrize("choice", [True, False])
+def test_after_a_bounce_a_new_address_is_told_as_before(site: Site, choice: bool) -> None:
+    user = site.world.add_user()
+    site.watch(user)
+    if not choice:
+        site.world.postgres.execute("update user_profiles set notifications_enabled = false where user_id = %s", [user])
+    tell(site, event("bounced", address(site, user), **_PERMANENT))
+    site.set(SECTIONS[0], seats_available=2)
+    site.watch(site.world.add_user())
+    assert site.inbox.addresses() == []
+    move(site, user)
+    site.set(SECTIONS[0], seats_available=0)
+    site.watch(site.world.add_user())
+    site.set(SECTIONS[0], seats_available=3)
+    site.watch(site.world.add_user())
+    assert site.inbox.addresses().count("moved@example.edu") == choice
+    assert (profile(site, user)["email_bounced"], profile(site, user)["notifications_enabled"]) == (False, choice)
+
+
+def test_whoever_left_after_the_bounce_stays_away_from_the_new_address_too(site: Site) -> None:
+    user = site.world.add_user()
+    tell(site, event("bounced", address(site, user), **_PERMANENT))
+    site.parts.database.call("pmc_unsubscribe", p_user_id=user)
+    move(site, user)
+    site.parts.database.call("pmc_due_sections", p_group="all")
+    assert (profile(site, user)["email_bounced"], profile(site, user)["notifications_enabled"]) == (False, False)
+
+
+def test_a_suppressed_address_has_bounced(site: Site) -> None:
+    user = site.world.add_user()
+    message_id = sent_mail(site, user)
+    tell(site, event("suppressed", address(site, user), email_id=message_id))
+    assert (profile(site, user)["email_bounced"], mail_status(site, message_id)[0]) == (True, "dead")
+
+
+def test_a_bounce_of_a_domain_in_punycode_is_its_owners(site: Site) -> None:
+    user = site.world.add_user()
+    move(site, user, "ann@b\u00fccher.example")
+    tell(site, event("bounced", "ann@xn--bcher-kva.example", **_PERMANENT))
+    assert profile(site, user)["email_bounced"] is True
 
 
 def test_waiting_mail_of_whoever_bounced_is_dropped(site: Site) -> None:
@@ -239,7 +295,7 @@ def test_failed_and_suppressed_mail_is_dead_with_the_reason(
     status, error = mail_status(site, message_id)
     assert status == "dead"
     assert error == (reason or "suppressed: on the list since <address> bounced")
-    assert profile(site, user)["notifications_enabled"] is True
+    assert profile(site, user)["email_bounced"] is (kind == "suppressed")
 
 
 def test_everything_else_is_acknowledged_and_ignored(site: Site) -> None:

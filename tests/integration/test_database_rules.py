@@ -110,7 +110,8 @@ def test_baselines_ride_along(database: Database, world: World) -> None:
     watched(world, [10000, 10002])
     see(database, facts(2), NOON - HOUR, section=section(10000))
     rows = {row["class_nbr"]: row for row in database.call("pmc_due_sections", p_group="even", p_now=NOON)["sections"]}
-    assert rows["10000"]["facts"] == facts(2).as_json()
+    memory = {"instructor_unsaid": False, "last_instructor": None, "reserved_unsaid": False}
+    assert rows["10000"]["facts"] == facts(2).as_json() | {"memory": memory}
     assert rows["10000"]["version"] == 1
     assert (rows["10002"]["facts"], rows["10002"]["version"], rows["10002"]["observed_at"]) == (None, 0, None)
 
@@ -158,7 +159,7 @@ def test_a_section_at_first_sight_takes_over_what_the_old_side_saw(database: Dat
     world.old_upsert(section(10002, "2261"), facts(0), NOON - HOUR)  # the same number, another term (O6)
     page = database.call("pmc_due_sections", p_group="even", p_now=NOON)["sections"]
     known = {row["class_nbr"]: (row["version"], row["facts"]) for row in page}
-    assert known == {"10000": (1, facts(0).as_json()), "10002": (0, None)}
+    assert known == {"10000": (1, facts(0).as_json() | {"memory": {}}), "10002": (0, None)}
     assert see(database, facts(1), NOON, section=section(10000))["emails_queued"] == 1
     assert see(database, facts(1), NOON, section=section(10002))["first_observation"]
 

@@ -88,7 +88,7 @@ def looker(counted: Counted, catalog: Catalog) -> Looker:
 def look(looker: Looker, at: datetime, **more: Any) -> LookReport:
     """One whole look that began at `at`."""
     looker.refresh([CSE], at)
-    return looker.commit([looker.look(CSE, now=at)], now=at, **more)[0]
+    return looker.commit([looker.look(CSE, 60, now=at)], now=at, **more)[0]
 
 
 def seen(world: World, class_nbr: str = NUMBERS[0]) -> dict[str, Any]:
@@ -273,7 +273,7 @@ def test_what_is_no_reading_changes_nothing(
 ) -> None:
     catalog.answer = answer
     with pytest.raises(CheckError):
-        looker.look(CSE)
+        looker.look(CSE, 60)
     assert counted.calls == []
 
 
@@ -442,7 +442,7 @@ def test_a_commit_whose_answer_is_lost_is_done_again_without_harm(
     look(looker, NOON)
     catalog.show({NUMBERS[0]: 3})
     looker.refresh([CSE], NOON)
-    told = looker.look(CSE, now=NOON + minutes(5))
+    told = looker.look(CSE, 60, now=NOON + minutes(5))
 
     def cut(function: str) -> None:
         if function == "pmc_commit_looks":

@@ -168,7 +168,7 @@ def _baselines(stage: Stage) -> None:
     """Both sections have been seen before."""
     stage.clock.at -= timedelta(minutes=5)
     for section in (EVEN, ODD):
-        stage.parts.checker.check(CheckOrder(section))
+        stage.parts.checker.check(CheckOrder(section, 60))
     stage.clock.at += timedelta(minutes=5)
 
 

@@ -134,8 +134,8 @@ def test_patience_waits_for_a_rate_limit(post_office: PostOffice) -> None:
 @pytest.mark.parametrize(
     ("fault", "options", "words", "minutes"),
     [
-        ("quota", {"period": "daily"}, "daily_quota_exceeded", 60),
-        ("quota", {"period": "monthly"}, "monthly_quota_exceeded", 60),
+        ("quota", {"period": "daily", "count": 2}, "daily_quota_exceeded", 60),
+        ("quota", {"period": "monthly", "count": 2}, "monthly_quota_exceeded", 60),
         ("missing_key", {}, "missing_api_key", 15),
         ("forbid", {"name": "invalid_api_key"}, "invalid_api_key", 15),
         ("forbid", {"name": "validation_error"}, "validation_error", 15),
@@ -158,8 +158,8 @@ def test_quota_and_account_park_mail_and_never_kill_it(
 
 def test_parked_seat_mail_can_still_be_dropped(post_office: PostOffice) -> None:
     post_office.owe(3)
-    post_office.inbox.misbehave("quota")
-    post_office.send()
+    post_office.inbox.misbehave("quota", count=2)  # of three, and of one
+    assert post_office.send().state == "parked"
     post_office.fill()
     post_office.pass_time(hours=1)
     post_office.send()
@@ -207,6 +207,14 @@ def test_a_batch_in_trouble_among_others_that_pass_keeps_its_backoff(post_office
     post_office.sql("update pickmyclass.mail_hold set parked_until = null")
     post_office.sql("update pickmyclass.mail_batches set next_attempt_at = now() + interval '15 min'")
     assert post_office.send().accepted == 1
+
+
+def test_a_part_of_the_days_quota_is_used(post_office: PostOffice) -> None:
+    post_office.inbox.app.limits.daily_quota = 40
+    post_office.owe(90)
+    report = post_office.send(patience=30)
+    assert (report.accepted, report.state) == (40, "parked")
+    assert post_office.statuses() == {"sent": 40, "pending": 50}
 
 
 def test_one_bad_address_fails_alone(post_office: PostOffice) -> None:

@@ -50,6 +50,11 @@ def test_missing_settings_are_an_error_with_exit_code_2(bundle: Bundle) -> None:
     parts.close()
 
 
+def test_an_argument_that_is_no_text_is_refused_before_it_reaches_the_database(bundle: Bundle) -> None:
+    assert "no text" in value("mail", "hold", "because\udc80", code=1)["error"]
+    assert bundle.world.one("select held from pickmyclass.mail_hold") is False
+
+
 def test_a_failing_database_is_one_line_and_exit_code_1(bundle: Bundle, monkeypatch: Any) -> None:
     monkeypatch.setitem(bundle.environment, "DATABASE_URL", "postgresql://127.0.0.1:9/nowhere?connect_timeout=1")
     parts = bundle.without()

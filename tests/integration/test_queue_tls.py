@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import datetime
-import ipaddress
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from shared.queue.jobs import Job
 from shared.redis import RedisError, connect_redis
 from tests.support.redis import NOW, Workplace, wait_until
+from tests.support.tls import self_signed
 from workshop.parts.processes import free_port, start_child, stop_child
 from workshop.parts.redis import find_server
 
@@ -25,37 +20,13 @@ pytestmark = pytest.mark.real_redis
 PASSWORD = "correct-horse"
 
 
-def _certificate(folder: Path) -> None:
-    """A self-signed certificate for the loopback, in `folder`."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-    now = datetime.datetime.now(datetime.UTC)
-    names = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(names, critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    (folder / "cert.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    (folder / "key.pem").write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-
-
 @pytest.fixture
 def tls_server(tmp_path: Path) -> Iterator[str]:
     """`127.0.0.1:PORT/0` of a server that speaks nothing but TLS."""
     program = find_server()
     if not program:
         pytest.skip("needs redis-server or valkey-server on the path")
-    _certificate(tmp_path)
+    self_signed(tmp_path)
     port = free_port()
     options = ["--port", "0", "--tls-port", str(port), "--bind", "127.0.0.1", "--save", "", "--requirepass", PASSWORD]
     options += ["--tls-cert-file", str(tmp_path / "cert.pem"), "--tls-key-file", str(tmp_path / "key.pem")]

@@ -81,7 +81,7 @@ def test_when_neither_may_be_asked_the_queue_waits_for_the_first_that_may(stage:
         run(stage)
     assert 100 < paused.value.seconds <= 120
     with pytest.raises(BreakerOpenError):
-        stage.parts.checker.check(CheckOrder(EVEN))
+        stage.parts.checker.check(CheckOrder(EVEN, 60))
     assert looks(stage) == (0, 0)
 
 

@@ -11,7 +11,8 @@ import psycopg
 
 from shared.database import Database
 from shared.sections.changes import detect
-from shared.sections.section import Facts, Known, Observation, Section
+from shared.sections.people import is_staff
+from shared.sections.section import Facts, Known, Observation, Section, known_from_json
 from shared.sections.slots import group_of, latest_slot
 
 NOON = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
@@ -130,13 +131,7 @@ class World:
         )
 
 
-def known_of(answer: dict[str, Any]) -> Known:
-    """The baseline in an answer of the database."""
-    return Known(
-        answer["version"],
-        datetime.fromisoformat(answer["observed_at"]) if answer["observed_at"] else None,
-        Facts.from_json(answer["facts"]) if answer["facts"] else None,
-    )
+known_of = known_from_json
 
 
 def read(database: Database, section: Section = SECTION, now: datetime | None = NOON) -> Known:
@@ -154,9 +149,12 @@ def check_json(known: Known, seen: Observation, section: Section = SECTION, **mo
         "observed_at": seen.observed_at.isoformat(),
         "slot": latest_slot(group_of(section.class_nbr), seen.observed_at).isoformat(),
         "tick_id": "tick",
-        "facts": changes.facts.as_json(),
+        "facts": changes.baseline_json(),
         "events": changes.events_json(known),
         "was_full": changes.was_full,
+        "was_named": known.facts is not None and not is_staff(known.facts.instructor_name),
+        "named": not is_staff(changes.facts.instructor_name),
+        "replaced": changes.replaced,
         "lease_to": None,
         "lease_limit": 0,
     } | more

@@ -37,6 +37,13 @@ def post(data: bytes | str, **headers: str) -> Response:
     return echo(request("POST", data=data, headers={"Content-Type": "application/json", **headers}))
 
 
+@pytest.mark.parametrize("odd", ["\\u0000", "\\ud83c"], ids=["nul", "half a character"])
+def test_a_text_that_cannot_be_stored_is_refused_by_its_field(odd: str) -> None:
+    answer = post('{"number": 1, "name": "Ada' + odd + '"}')
+    assert (answer.status_code, answer.get_json()["error"]) == (400, "Invalid input")
+    assert [detail["field"] for detail in answer.get_json()["details"]] in (["name"], ["body"])
+
+
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "PATCH"])
 def test_a_wrong_method_gets_405_with_the_allowed_ones(method: str) -> None:
     answer = hello(request(method))

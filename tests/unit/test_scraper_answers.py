@@ -66,13 +66,54 @@ def test_nonsense_and_failures_are_broken(status: int, said: bytes) -> None:
     assert isinstance(classify(status, said), Broken)
 
 
-@pytest.mark.parametrize("value", [None, -1, 2.5, "3", True, float("nan"), float("inf"), 10**9, [3], {}])
+@pytest.mark.parametrize("value", [None, 2.5, "3", True, float("nan"), float("inf"), 10**9, [3], {}])
 def test_seats_that_cannot_be_believed_are_unknown_never_zero(value: object) -> None:
     # O29
     answer = classify(200, body(seats_available=value, non_reserved_seats=value, seats_capacity=30))
     assert isinstance(answer, Found)
     assert answer.facts.seats_available is None
     assert answer.facts.non_reserved_seats is None
+
+
+def test_fewer_seats_than_none_are_none_and_what_that_says_of_unreserved_ones_is_unknown() -> None:
+    answer = classify(200, body(seats_available=-2, non_reserved_seats=-2, seats_capacity=30))
+    assert isinstance(answer, Found)
+    assert (answer.facts.seats_available, answer.facts.non_reserved_seats) == (0, None)
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        {"title": "CANCELLED - Design"},
+        {"title": "(Canceled) Design"},
+        {"meeting_times": "Cancelled"},
+        {"location": "** CANCELLED **"},
+        {"status": "cancelled"},
+        {"instructor": "Class Cancelled"},
+    ],
+)
+def test_a_cancelled_section_is_not_there_although_its_seats_look_open(field: dict[str, str]) -> None:
+    assert classify(200, body(**{"seats_available": 30, "seats_capacity": 30} | field)) == NotFound()
+
+
+@pytest.mark.parametrize("title", ["Cancelled: a History", "The Cancelled Crown", "Cancelled Flights and Law"])
+def test_a_course_about_cancelling_is_there(title: str) -> None:
+    assert isinstance(classify(200, body(title=title)), Found)
+
+
+def test_a_missing_instructor_is_told_from_nobody() -> None:
+    said = json.loads(body())
+    del said["data"]["instructor"]
+    missing, nobody = classify(200, json.dumps(said).encode()), classify(200, body(instructor=None))
+    assert isinstance(missing, Found)
+    assert isinstance(nobody, Found)
+    assert (missing.says_instructor, nobody.says_instructor, nobody.source) == (False, True, "scraper")
+
+
+def test_half_a_character_is_dropped() -> None:
+    answer = classify(200, body(title="Design \ud83c", instructor="Ada\ud83c", location="\ud83c"))
+    assert isinstance(answer, Found)
+    assert (answer.facts.title, answer.facts.instructor_name, answer.facts.location) == ("Design", "Ada", None)
 
 
 @given(st.integers(0, 1000), st.integers(0, 1000))

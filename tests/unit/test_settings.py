@@ -116,6 +116,14 @@ def test_all_wrong_values_are_reported_together_and_none_is_repeated() -> None:
     assert "hunter2" not in str(caught.value)
 
 
+@pytest.mark.parametrize("odd", ["\0", "\udc80"], ids=["nul", "half a character"])
+@pytest.mark.parametrize("name", ["SCRAPER_SECRET_TOKEN", "CRON_SECRET", "SITE_URL"])
+def test_a_value_that_is_no_text_is_refused_by_its_name(name: str, odd: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        load({**GOOD, name: GOOD[name].replace("e", f"e{odd}", 1)}, None)
+    assert [(problem.name, "no text" in problem.remedy) for problem in caught.value.problems] == [(name, True)]
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [

@@ -113,18 +113,18 @@ def _find_stale(season: Season, played: Played, baselines: Sequence[Mapping[str,
 
 
 class _Memory:
-    """What was last known of one section: seats, and whether somebody is named."""
+    """What was last known of one section: seats, who is named, and who was before nobody is."""
 
     def __init__(self) -> None:
-        self._seen, self._seats, self._named = False, 0, False
+        self._seen, self._seats, self._name, self._last = False, 0, "", ""
 
     def look(self, seats: int | None, instructor: str | None) -> list[str]:
         """Remember; say what good thing happened since the look before."""
-        named = (instructor or "").strip().lower() not in ("", "staff")
+        name = (instructor or "").strip().lower().removeprefix("staff")
         now = self._seats if seats is None else seats
         kinds = [SEAT] if self._seen and self._seats == 0 and now > 0 else []
-        kinds += [NAME] if self._seen and named and not self._named else []
-        self._seen, self._seats, self._named = True, now, named
+        kinds += [NAME] if self._seen and name and not self._name and name != self._last else []
+        self._seen, self._seats, self._name, self._last = True, now, name, name or self._last
         return kinds
 
 

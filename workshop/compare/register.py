@@ -124,7 +124,11 @@ KNOWN = (
     Known("O31", "the limit holds for two posts at once", proven="tests/contract/test_class_watches.py"),
     Known("O32", "a failed look-up is an error, not made-up data", proven="tests/contract/test_fetch_class_details.py"),
     Known("O33", "links are signed with a secret of their own", proven="tests/unit/test_emails_tokens.py"),
-    Known("O34", "no name and Staff both mean nobody yet", (MISSING_EVENT, MISSING_MAIL, EXTRA_EVENT)),
+    Known(
+        "O34",
+        "no name, Staff and their like mean nobody yet, and a name that comes back after them is no news",
+        (MISSING_EVENT, MISSING_MAIL, EXTRA_EVENT, EXTRA_MAIL),
+    ),
     Known("O35", "a disabled account gets no mail", (EXTRA_MAIL,)),
     Known("O36", "an unknown half is refused", proven="tests/contract/test_cron_tick.py"),
     Known("O37", "nobody but the service asks who watches", proven="tests/integration/test_database_rules.py"),

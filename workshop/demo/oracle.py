@@ -148,8 +148,10 @@ class _Memory:
         self.seen = False
         self.seats: int | None = None
         self.free: int | None = None  # seats kept for nobody
-        self.named = False
-        self.said = ""  # who teaches, in small letters
+        self.unsaid = False  # all were kept for somebody, and the last look did not say whether they still are
+        self.people: set[str] = set()  # who teaches
+        self.last: set[str] = set()  # who taught before nobody did
+        self.said = ""  # the line that told so
         self.door = ""  # where all this was seen
 
     def look(self, values: Values, door: str) -> list[str]:
@@ -158,24 +160,27 @@ class _Memory:
         What another door told is compared only as far as both tell alike: all seats, and a name where there it had been
         said that nobody was named.
         """
-        seats, free = _believable(values.seats_available, values), _believable(values.non_reserved_seats, values)
-        said = (values.instructor or "").strip().lower()
-        named = said not in ("", "staff")
+        seats = _believable(values.seats_available, values, least=-100_000)
+        free = _believable(values.non_reserved_seats, values)
+        people = _people(values.instructor)
+        is_comparable = door == self.door or bool(self.said)
         if door != self.door:
             self.door, self.free = door, None
-            self.named = self.named and named if self.said == "staff" else named
-        self.said = said
+        self.said = (values.instructor or "").strip()
         if not self.seen:
-            self.seen, self.seats, self.free, self.named = True, seats, free, named
+            self.seen, self.seats, self.free, self.people = True, seats, free, people
             return []
         kinds = []
         by_all = self.free is None or free is None  # like is compared with like
         before, now = (self.seats, seats) if by_all else (self.free, free)
+        kept = self.free == 0 and self.seats != 0 and free is None
+        if kept and self.unsaid and seats:
+            before = 0  # for two looks nothing was said of them: they are everybody's now
         known = before is not None and now is not None
         edge = known and (before == 0) != (now == 0)
         if edge:
             kinds.append(SEAT if before == 0 else _FULL)
-        if named and not self.named:
+        if people and not self.people and not people <= self.last and is_comparable:
             kinds.append(NAME)
         if seats is not None:
             self.seats = seats
@@ -183,13 +188,32 @@ class _Memory:
             self.free = free
         elif edge and by_all:
             self.free = None  # the old number belongs to the other side of the edge
-        self.named = named
+        self.unsaid = kept and not edge
+        if not people and self.people:
+            self.last = self.people
+        self.people = people
         return kinds
 
 
-def _believable(seats: int | None, values: Values) -> int | None:
-    """Seats that can be: from none up to twice the room; anything else means that nobody knows."""
-    if seats is None or seats < 0:
+_NOBODY = {"staff", "tba", "tbd", "to be announced", "to be determined", "instructor", "faculty", "none", "n a"}
+
+
+def _people(line: str | None) -> set[str]:
+    """Who is named in a line of the catalog, be it one or many; the catalog's words for nobody are nobody."""
+    names = (" ".join("".join(c if c.isalnum() else " " for c in part).lower().split()) for part in _parts(line or ""))
+    return {name for name in names if name and name not in _NOBODY}
+
+
+def _parts(line: str) -> list[str]:
+    for mark in (",", "/", "&", " and "):
+        line = line.replace(mark, ";")
+    return line.split(";")
+
+
+def _believable(seats: int | None, values: Values, *, least: int = 0) -> int | None:
+    """Seats that can be: up to twice the room, fewer than none being none; else nobody knows."""
+    if seats is None or seats < least:
         return None
+    seats = max(0, seats)
     capacity = values.seats_capacity
     return None if capacity is not None and capacity >= 0 and seats > 2 * capacity else seats

@@ -76,7 +76,7 @@ Conversation = Callable[[ServerConnection], None]
 
 def json_answer(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Answer:
     """An answer whose body is `value` as JSON."""
-    return Answer(status, json.dumps(value, ensure_ascii=False).encode(), headers=headers or {})
+    return Answer(status, json.dumps(value).encode(), headers=headers or {})
 
 
 def page_answer(html: str) -> Answer:

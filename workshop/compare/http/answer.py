@@ -14,9 +14,8 @@ from typing import Any, Self
 from urllib.parse import quote, urlsplit
 
 import requests
-from urllib3.exceptions import HTTPError, MaxRetryError
 
-from shared.deadline import Deadline, TooLongError, bounded_session, read_body
+from shared.exchange import NotConnectedError, TooLongError, bounded_session
 from workshop.compare.http.case_file import HEADERS, VOLATILE, Case, covers
 from workshop.compare.http.expected import Shape
 
@@ -102,27 +101,23 @@ class Respondent:
     def _exchange(self, method: str, path: str, headers: Mapping[str, str], body: Any) -> _Reply:
         """One request and its whole answer, within the bounds."""
         try:
-            with (
-                Deadline(self._seconds),
-                self._session.request(
-                    method,
-                    self._base + path,
-                    headers={"Accept": "application/json", **headers},
-                    json=body,
-                    timeout=self._seconds,
-                    allow_redirects=False,
-                    stream=True,
-                ) as answer,
-            ):
-                return _Reply(answer.status_code, answer.headers, read_body(answer, MOST_BYTES))
+            answer = self._session.request(
+                method,
+                self._base + path,
+                headers={"Accept": "application/json", **headers},
+                json=body,
+                timeout=self._seconds,
+                allow_redirects=False,
+            )
+            return _Reply(answer.status_code, answer.headers, answer.content)
         except TooLongError:
             raise _NoAnswer(f"larger than {MOST_BYTES:,} bytes") from None
         except requests.ConnectionError as error:
-            nobody = isinstance(next(iter(error.args), None), MaxRetryError)  # others were there, and hung up
-            raise _NoAnswer(type(error).__name__, unreachable=nobody) from None
+            nobody = isinstance(error, NotConnectedError)  # others were there, and hung up
+            raise _NoAnswer("ConnectionError", unreachable=nobody) from None
         except requests.Timeout:
             raise _NoAnswer(f"not finished within {self._seconds:g} s") from None
-        except (requests.RequestException, HTTPError, OSError, ValueError) as error:
+        except (requests.RequestException, OSError, ValueError) as error:
             raise _NoAnswer(type(error).__name__) from None  # the message may hold what was sent
 
     def _fields(self, case: Case, reply: _Reply) -> tuple[dict[str, Any], Any]:
@@ -171,7 +166,7 @@ class Respondent:
 
 def _session() -> requests.Session:
     """A session that keeps no cookie from one case to the next."""
-    session = bounded_session()
+    session = bounded_session(MOST_BYTES)
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
     return session
 

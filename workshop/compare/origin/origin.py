@@ -7,6 +7,7 @@ it keeps today's promises with yesterday's parts; with all on (`EVERYTHING`) it 
 from __future__ import annotations
 
 import time
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,6 +20,7 @@ from workshop.compare.origin.rules import (
     UNNAMED,
     Defects,
     Failed,
+    Kept,
     NotFound,
     Seen,
     compare,
@@ -74,6 +76,7 @@ class Origin:
     took: Callable[[float], None] = lambda _seconds: None
     unsent: list[Letter] = field(default_factory=list)
     landed_ms: dict[Section, int] = field(default_factory=dict)
+    kept: dict[Section, Kept] = field(default_factory=lambda: defaultdict(Kept))
 
     def consume(self, sections: Sequence[Section]) -> None:
         """What the queue does with a tick's sections: three attempts each, then nobody hears of them again.
@@ -139,7 +142,7 @@ class Origin:
         before = self._before(section)
         if before is None:
             return [], seen, 0
-        events, seen = compare(before, seen, self.defects)
+        events, seen = compare(before, seen, self.defects, self.kept[section])
         if FILLED in events:
             self.store.release(*section, SEAT)
         if UNNAMED in events and "O1" not in self.defects:

@@ -33,6 +33,7 @@ class World:
     old: Slot = field(default_factory=lambda: Slot(0))
     answers: dict[Key, dict[str, Any] | None] = field(default_factory=dict)  # in this slot
     before: dict[Key, dict[str, Any]] = field(default_factory=dict)  # the last data of each section before it
+    taught: dict[Key, set[str]] = field(default_factory=lambda: defaultdict(set))  # by whom so far
     told: set[tuple[Key, str, str]] = field(default_factory=set)  # by the old side, earlier
     shared: set[str] = field(default_factory=set)
     due: list[Key] = field(default_factory=list)
@@ -40,6 +41,8 @@ class World:
     def begin(self, old: Slot, new: Slot) -> None:
         """Look at the next slot."""
         self.before.update({key: data for key, data in self.answers.items() if data})
+        for key, data in self.answers.items():
+            self.taught[key].add((data or {}).get("instructor") or "")
         self.old, clock = old, Clock(old.start_ms, OUTAGE_MS)
         asked = old.checked | new.checked
         self.answers = {key: _data(self.scene.answer(key, clock).body) for key in asked}
@@ -107,7 +110,9 @@ def _nobody(world: World, one: Disagreement) -> bool:
 def _unnamed(world: World, one: Disagreement) -> bool:
     if "instructor" not in one.subject + one.old or one.section not in world.before:
         return False
-    return any(name in (None, "") for name in world.value(one.section, "instructor"))
+    before, now = world.value(one.section, "instructor")
+    came_back = before == "Staff" and now in world.taught[one.section]
+    return came_back or any(name in (None, "") for name in (before, now))
 
 
 def _fault(world: World, one: Disagreement) -> str | None:

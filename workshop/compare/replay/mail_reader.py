@@ -112,8 +112,13 @@ def _unsubscribes(url: str, expected: Expected) -> bool:
     return token == base64.urlsafe_b64encode(f"{claim}:{signature}".encode()).decode().rstrip("=")
 
 
+_NOBODY = ("staff", "tba", "tbd", "to be announced", "to be determined", "faculty", "instructor")
+
+
 def _instructor(name: str | int | None) -> str:
-    return "Not named yet" if str(name or "").strip().lower() in ("", "staff") else str(name)
+    words = "".join(letter if letter.isalnum() else " " for letter in str(name or "")).lower().split()
+    nobody = not any(any(map(str.isalpha, word)) for word in words) or " ".join(words) in _NOBODY
+    return "Not named yet" if nobody else str(name)
 
 
 def _reserved(unreserved: Any, seats: Any) -> str:

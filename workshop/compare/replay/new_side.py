@@ -83,7 +83,7 @@ class NewSide:
         if slot_ms - HALF_HOUR_MS in self._scene.late:
             self._tick(slot_ms - HALF_HOUR_MS)
         for addition in self._scene.additions.get(slot_ms, ()):
-            self._checker.check(CheckOrder(Section(*addition.section), now=self._now()))
+            self._checker.check(CheckOrder(Section(*addition.section), _DURATIONS.scrape, now=self._now()))
         for _ in range(3):  # what the mass-event guard holds is looked at once more, and sent after that
             send_due_mail(self._mail, "replay", patience=60.0)
             if not self._work():
@@ -96,12 +96,12 @@ class NewSide:
         self._database.close()
         self._session.close()
 
-    def look_up(self, section: Section, timeout: float) -> Answer:  # noqa: ARG002 - part of the client's interface
+    def look_up(self, section: Section, timeout: float) -> Answer:
         """Ask the campus. In a slow scrape a whole newer check goes by before the answer is there."""
         key = (section.term, section.class_nbr)
         slow = (self._clock.slot_ms, key) in self._scene.slow and self._once(("slow", self._clock.slot_ms, key))
         if slow:
-            self._checker.check(CheckOrder(section, now=self._now() + _LATER))
+            self._checker.check(CheckOrder(section, timeout, now=self._now() + _LATER))
         reply = self._scene.answer(key, self._clock, stale=slow)
         answer = classify(reply.status, reply.body)
         if isinstance(answer, Found | NotFound):

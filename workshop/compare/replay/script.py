@@ -86,6 +86,7 @@ class _Script:
         self._scene.garbled[(self._slots[8], garbled)] = {"seats_available": "see advisor"}
         self._section("70110", {0: _OPEN, 6: reserved, 8: _OPEN, 10: reserved})  # reserved seats come and go
         self._section("70120", {0: replace(_OPEN, instructor=None), 6: _OPEN})
+        self._section("70122", {0: _OPEN, 6: staff, 8: _OPEN})  # unreadable for one look
         watched = self._section("70130", {0: _FULL, 6: _OPEN})
         self._watch(watched, 0, self._student(refuses="disabled"))
         slow = self._section("70140", {0: _FULL, 30: _OPEN})

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from shared.checks.needs import LooksUp
 from shared.clock import Clock
-from shared.sections.changes import is_staff
+from shared.sections.people import is_staff
 from shared.sections.section import Facts, Section
 from shared.source.answers import Answer, Broken, Found, NotFound
 from workshop.compare.replay.decisions import FACTS, Key

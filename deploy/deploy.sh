@@ -263,6 +263,7 @@ follow_link() { # follow_link OTHER: units, Caddy and processes become those of 
         { cmp -s "$1/Caddyfile" "$now/Caddyfile" && cmp -s "$1/caddy.env" "$now/caddy.env"; } || systemctl restart caddy
     fi
     systemctl restart pickmyclass-functions.service pickmyclass-consumer.service
+    systemctl start pickmyclass.target
 }
 
 go_back() { # from the release on trial to the one before; false when that is not ready either

@@ -10,7 +10,7 @@ ETC=$ROOT/etc/pickmyclass
 # shellcheck disable=SC2034 # used by both
 ENV_FILE=$ETC/pickmyclass.env
 SERVICE_USER=pickmyclass
-UNITS=(pickmyclass-functions.service pickmyclass-consumer.service pickmyclass.target)
+UNITS=(pickmyclass-functions.service pickmyclass-consumer.service pickmyclass-up.service pickmyclass.target)
 DRY_RUN=no
 CHANGED=no
 

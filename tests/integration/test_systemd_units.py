@@ -42,10 +42,10 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(UNITS, root / "etc/systemd/system")
     shutil.copytree(SYSTEM_UNITS, root / "usr/lib/systemd/system", symlinks=True)
     (root / "lib").symlink_to("usr/lib")
-    python = root / "opt/pickmyclass/current/.venv/bin/python"
-    python.parent.mkdir(parents=True)
-    python.write_text("#!/bin/sh\n")
-    python.chmod(0o755)
+    for program in ("opt/pickmyclass/current/.venv/bin/python", "usr/bin/systemctl"):
+        (root / program).parent.mkdir(parents=True)
+        (root / program).write_text("#!/bin/sh\n")
+        (root / program).chmod(0o755)
     script = root / "opt/pickmyclass/repo/deploy/deploy.sh"
     script.parent.mkdir(parents=True)
     shutil.copy(ROOT / "deploy/deploy.sh", script)
@@ -53,7 +53,9 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @needs_systemd
-@pytest.mark.parametrize("unit", [*SERVICES, "pickmyclass.target", "pickmyclass-recover.service"])
+@pytest.mark.parametrize(
+    "unit", [*SERVICES, "pickmyclass.target", "pickmyclass-up.service", "pickmyclass-recover.service"]
+)
 def test_systemd_accepts_the_unit_without_a_word(installed: Path, unit: str) -> None:
     result = run("systemd-analyze", "verify", "--man=no", f"--root={installed}", unit)
     ours = [line for line in (result.stdout + result.stderr).splitlines() if "pickmyclass" in line]

@@ -113,6 +113,21 @@ def rolls_back(stage: Stage) -> None:
         said.append(f"told {server.tells_of_new_seats():.1f} s after a tick")
 
 
+def restarts_aloud(stage: Stage) -> None:
+    """A service that does not come up is told by the restart of the target; the other one serves."""
+    box = stage.server.box
+    with stage.act("systemctl restart pickmyclass.target") as said:
+        box.run("systemctl restart pickmyclass.target")
+        place = "/run/systemd/system/pickmyclass-consumer.service.d"
+        box.run(f"mkdir -p {place} && printf '[Service]\\nExecStartPre=/bin/false\\n' > {place}/broken.conf")
+        box.run("systemctl daemon-reload")
+        status, words = box.status("systemctl restart pickmyclass.target")
+        box.run(f"rm {place}/broken.conf && systemctl daemon-reload && systemctl restart pickmyclass.target")
+        assert status != 0, "nobody was told"
+        said.append(words.strip())
+        stage.server.wait_until_it_serves()
+
+
 def is_killed(stage: Stage) -> None:
     """`kill -9` of each process."""
     server = stage.server
@@ -257,6 +272,7 @@ FULL = (
     upgrades_under_traffic,
     meets_broken_releases,
     rolls_back,
+    restarts_aloud,
     is_killed,
     hangs,
     runs_out_of_memory,

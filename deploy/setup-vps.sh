@@ -113,6 +113,25 @@ random_secret() { head -c 32 /dev/urandom | base64 | tr -d '=\n' | tr '+/' '-_';
 
 redis_password() { sed -n 's/^requirepass //p' "$ROOT/etc/redis/pickmyclass.conf" 2>/dev/null || true; }
 
+redis_settings() { # redis_settings PASSWORD
+    [[ -z $SHARES ]] || echo "# shared at $SHARES"
+    cat <<CONF
+bind 127.0.0.1 -::1${SHARES:+ $SHARES}
+protected-mode yes
+requirepass $1
+appendonly yes
+appendfsync everysec
+maxmemory 64mb
+maxmemory-policy noeviction
+CONF
+    [[ -z $SHARES ]] || cat <<CONF
+tls-port 6380
+tls-cert-file /etc/redis/pickmyclass.crt
+tls-key-file /etc/redis/pickmyclass.key
+tls-auth-clients no
+CONF
+}
+
 configure_redis() {
     # Only this server reaches it, with a password; the queue survives a restart; a full memory refuses instead of
     # forgetting jobs.
@@ -120,24 +139,7 @@ configure_redis() {
     password=$(redis_password)
     SHARES=${SHARES:-$(sed -n 's/^# shared at //p' "$own" 2>/dev/null || true)}
     [[ -z $SHARES || -f $ROOT/etc/redis/pickmyclass.crt ]] || make_certificate
-    {
-        [[ -z $SHARES ]] || echo "# shared at $SHARES"
-        echo "bind 127.0.0.1 -::1${SHARES:+ $SHARES}"
-        cat <<CONF
-protected-mode yes
-requirepass ${password:-$(random_secret)}
-appendonly yes
-appendfsync everysec
-maxmemory 64mb
-maxmemory-policy noeviction
-CONF
-        [[ -z $SHARES ]] || cat <<CONF
-tls-port 6380
-tls-cert-file /etc/redis/pickmyclass.crt
-tls-key-file /etc/redis/pickmyclass.key
-tls-auth-clients no
-CONF
-    } | put "$own" 0640 redis:redis
+    put "$own" 0640 redis:redis < <(redis_settings "${password:-$(random_secret)}") # no pipe: it would lose CHANGED
     any=$CHANGED
     if ! grep -qsx 'include /etc/redis/pickmyclass.conf' "$main"; then
         { [[ ! -f $main ]] || cat "$main" && echo 'include /etc/redis/pickmyclass.conf'; } | put "$main" 0640 redis:redis

@@ -191,6 +191,13 @@ def test_another_server_gets_the_settings_and_a_redis_over_tls_in_one_file(tmp_p
     assert not [call for call in second.changes() if "redis-server" in call or "caddy" in call or "allow 443" in call]
 
 
+def test_a_server_that_shares_later_restarts_its_redis(server: ScratchServer) -> None:
+    set_up(server)
+    server.forget_calls()
+    set_up(server, "--shares", "10.0.0.1")
+    assert "systemctl restart redis-server" in server.changes()
+
+
 def test_sharing_survives_a_second_run_that_does_not_name_it(server: ScratchServer) -> None:
     set_up(server, "--shares", "10.0.0.1")
     before = server.files()

@@ -217,6 +217,7 @@ class Wiring:
             self.checker,
             listing_of=self.sources.listing_of,
             pace=self._pace,
+            expect=self.turns.expect if self.settings.sources[0] == "asu" else lambda _calls: None,
             worker=self.incarnation,
             timezone=self.settings.cron_timezone,
             clock=self.clock,

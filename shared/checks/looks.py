@@ -76,15 +76,19 @@ class Looks:
         *,
         listing_of: Callable[[Section, str | None], Listing | None],
         pace: Callable[[], Pace],
+        expect: Callable[[int], object] = lambda _calls: None,
         worker: str,
         timezone: str,
         clock: Clock,
         durations: Durations,
         replay: bool = False,
     ) -> None:
-        """`pace` is asked every minute; `worker` names this consumer among all; `replay`: the clock is a replay's."""
+        """`pace` is asked every minute; `expect` is told before how many calls follow one another; `worker` names this
+        consumer among all; `replay`: the clock is a replay's.
+        """
         self._database, self._looker, self._checker = database, looker, checker
         self._listing_of, self._pace, self._worker = listing_of, pace, worker
+        self._expect = expect
         self._zone, self._clock, self._durations = ZoneInfo(timezone), clock, durations
         self._watched: dict[Section, Watched] = {}
         self._listings: dict[Section, Listing | None] = {}
@@ -204,6 +208,7 @@ class Looks:
         sections = [one.what for one in picks if isinstance(one.what, Section)]
         if listings:
             self._looker.refresh(listings, self._now)
+            self._expect(sum(self._calls.get(one, 1) for one in listings))
         pending: list[Look] = []
         try:
             for listing in listings:

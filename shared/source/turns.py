@@ -113,6 +113,12 @@ class Turns:
         """Whether turns are in hand: then Redis was asked a moment ago, and need not be asked again."""
         return self._last_mark >= self._clock()
 
+    def expect(self, calls: int) -> None:
+        """So many calls follow one after another: their marks are asked for together, which costs Redis one command."""
+        with self._one:
+            self._forget_the_past()
+            self._want = max(self._want, calls - len(self._marks))
+
     @contextmanager
     def turn(self, seconds: float) -> Iterator[None]:
         """Around one call: wait for a turn, for `seconds` at most. Raises `NoTurnError`."""
@@ -132,10 +138,8 @@ class Turns:
         while True:
             if left := self._pause.left:
                 raise NoTurnError(left)
+            self._forget_the_past()
             now = self._clock()
-            while self._marks and self._marks[0] + self._spacing * _IN_TIME < now:
-                self._marks.popleft()  # nobody needed it, or the call before took longer than the time between two
-                self._want = 1
             wait = self._marks[0] - now if self._marks else self._take()
             if wait > ends_at - now:
                 raise NoTurnError(wait)
@@ -144,6 +148,13 @@ class Turns:
             if self._marks and self._marks[0] <= self._clock():
                 self._marks.popleft()
                 return
+
+    def _forget_the_past(self) -> None:
+        """Drop the marks whose time is over: nobody needed them, or a call took longer than the time between two."""
+        now = self._clock()
+        while self._marks and self._marks[0] + self._spacing * _IN_TIME < now:
+            self._marks.popleft()
+            self._want = 1
 
     def _take(self) -> float:
         """Ask for marks, twice as many as last time if all those were used; returns the seconds to wait."""

@@ -281,3 +281,16 @@ class TestPauses:
         assert pause.extend(0) == 5
         assert 4 < pause.left <= 5
         nowhere.close()
+
+
+@pytest.mark.real_redis
+def test_calls_that_are_told_of_before_are_given_their_marks_together(server: Server) -> None:
+    mine = server.turns("queue")
+    for _ in range(3):
+        asked = server.takes
+        mine.expect(10)
+        for _ in range(10):
+            with mine.turn(60):
+                pass
+        assert server.takes == asked + 1
+        server.sleep(40)  # the rest of the minute nobody calls

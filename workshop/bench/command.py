@@ -7,7 +7,15 @@ from pathlib import Path
 
 from rich.console import Console
 
-from workshop.bench import measure_commands, measure_database, measure_growth, measure_memory, measure_starts, rivals
+from workshop.bench import (
+    measure_commands,
+    measure_database,
+    measure_growth,
+    measure_memory,
+    measure_month,
+    measure_starts,
+    rivals,
+)
 from workshop.bench.report import Report
 from workshop.parts.redis import find_server
 
@@ -18,6 +26,7 @@ MEASUREMENTS: dict[str, Callable[[Report], None]] = {
     "memory": measure_memory.measure,
     "starts": measure_starts.measure,
     "growth": measure_growth.measure,
+    "month": measure_month.measure,
 }
 
 

@@ -10,7 +10,6 @@ begin
     if p_effect = 'delivered' then
         update pickmyclass.outbox o set status = 'delivered', settled_at = clock_timestamp()
         where o.message_id = p_message_id and o.status = 'sent';
-        perform pickmyclass.clear_bounce(p_message_id);
     elsif p_effect in ('dead', 'suppressed') then
         update pickmyclass.outbox o
            set status = 'dead', last_error = left(p_reason, 500), settled_at = clock_timestamp()
@@ -20,6 +19,9 @@ begin
         where o.message_id = p_message_id;
     end if;
     get diagnostics v_mails = row_count;
+    if p_effect = 'delivered' then
+        perform pickmyclass.clear_bounce(p_message_id);
+    end if;
     return v_mails;
 end $$;
 

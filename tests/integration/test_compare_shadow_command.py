@@ -14,6 +14,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from shared.migrations import MIGRATIONS, read_migrations
 from shared.settings import ROOT
 from tests.support.mail import KEY
 from tests.support.site import JWT_SECRET, SECRET, SECTIONS, Site
@@ -21,7 +22,7 @@ from workshop.compare.origin.http import Settings, Workers
 from workshop.compare.origin.rules import NONE
 from workshop.parts.postgres import EmbeddedPostgres
 
-ORIGIN = ROOT / "supabase" / "migrations" / "20261122000100_origin.sql"
+ORIGIN = "\n".join(file.text for file in read_migrations(MIGRATIONS)[:2])  # what makes the origin's objects
 PATIENCE = 30.0
 
 
@@ -41,7 +42,7 @@ def test_beside_the_old_version_it_agrees_mails_nothing_and_ends_with_its_report
     old_url = postgres_server.create_database("shadow_old_side")
     copy_url = postgres_server.create_database("shadow_own", template=migrated_template)
     with psycopg.connect(old_url, autocommit=True) as old, psycopg.connect(copy_url, autocommit=True) as copy:
-        old.execute(ORIGIN.read_bytes())
+        old.execute(ORIGIN.encode())
         add_students(old)
         places = (site.environment["SCRAPER_URL"], "scraper-token", site.environment["RESEND_API_URL"], KEY)
         workers = Workers(Settings(old_url, *places, SECRET, JWT_SECRET, "signing key"), NONE)

@@ -12,8 +12,8 @@ import psycopg
 import pytest
 
 from shared.database import connect_postgres
+from shared.migrations import MIGRATIONS, read_migrations
 from shared.sections.section import Section
-from shared.settings import ROOT
 from shared.source.answers import Answer, Broken
 from shared.source.scraper import classify
 from workshop.campus.sections import HALF_HOUR_MS, Course, Timeline, Values
@@ -31,7 +31,7 @@ from workshop.parts.postgres import EmbeddedPostgres
 
 START_MS = 1_775_001_600_000  # 2026-04-01, a full hour
 TERM = "2261"
-ORIGIN = ROOT / "supabase" / "migrations" / "20261122000100_origin.sql"
+ORIGIN = "\n".join(file.text for file in read_migrations(MIGRATIONS)[:2])  # what makes the origin's objects
 SHOWN_AS = {
     "70012": "O1",
     "70030": "O3",
@@ -80,7 +80,7 @@ def databases(server: EmbeddedPostgres, template: str) -> Iterator[tuple[str, st
     """The old side's and the shadow's."""
     old = server.create_database("shadow_play_old")
     with psycopg.connect(old, autocommit=True) as session:
-        session.execute(ORIGIN.read_bytes())
+        session.execute(ORIGIN.encode())
     yield old, server.create_database("shadow_play_copy", template=template)
     server.drop_database("shadow_play_copy")
     server.drop_database("shadow_play_old")

@@ -21,8 +21,8 @@ SQL = {
     "claims are always taken": ("where n.expires_at <= p_now", ""),
     "claims never end": ("n.expires_at <= p_now", "false"),
     "a full section frees no claim": (
-        "delete from public.notifications_sent n using public.class_watches w\n    where",
-        "delete from public.notifications_sent n using public.class_watches w\n    where false and",
+        "delete from public.notifications_sent n using public.class_watches w",
+        "delete from public.notifications_sent n using (select * from public.class_watches where false) w",
     ),
     "watchers of every term are told": ("w.term = p_event.term and", ""),
     "an older look overwrites a newer one": ("v_observed_at < v_known.observed_at", "false"),

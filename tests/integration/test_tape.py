@@ -63,7 +63,7 @@ def test_the_tape_shows_the_same_openings_and_names_at_the_same_times(lived: Sta
     start = int(AT.timestamp()) * 1000
     slots = [start + hour * HOUR_MS for hour in range(len(CHANGES) + 1)]
     verdict = judge(read_tape(path), {EVEN.class_nbr: [Watcher("ann@example.edu")]}, slots)
-    assert {(one.kind, (one.slot_ms - start) // HOUR_MS) for one in verdict.owed} == {(SEAT, 1), (NAME, 3), (SEAT, 4)}
+    assert {(one.kind, (one.seen_ms - start) // HOUR_MS) for one in verdict.owed} == {(SEAT, 1), (NAME, 3), (SEAT, 4)}
     filled = [(time - start) // HOUR_MS for time, values in read_points(path) if values.seats_available == 0]
     assert filled == [-1, 3, 5]
 

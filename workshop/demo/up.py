@@ -91,6 +91,7 @@ def _fill(stack: Stack, term: str, timelines: list[Timeline], watches: list[Watc
 def _tell(console: Console, stack: Stack, desk: str, example: Example, settings_file: str) -> None:
     lines = (
         ("Desk", f"{desk}/", "begin here: it links all of this"),
+        ("Site", f"{stack.functions_url}/", "sign up with any address; its mails are in the inbox"),
         ("Health", f"{stack.functions_url}/api/monitoring/health", ""),
         ("Inbox", f"{stack.inbox_url}/", "what students get"),
         ("Campus", f"{stack.campus_url}/", "open a seat, name an instructor, break things"),

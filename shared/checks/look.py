@@ -171,7 +171,10 @@ class Looker:
         if not is_as_told:  # the database kept names that many sections lost: what it knows is read anew
             self._forget(report.look.listing)
             return True
-        baselines = {nbr: replace(one, source=source) if nbr in told.seen else one for nbr, one in known.items()}
+        at = report.look.observed_at
+        baselines = {
+            nbr: replace(one, source=source, observed_at=at) if nbr in told.seen else one for nbr, one in known.items()
+        }
         with self._keeping:
             self._kept[report.look.listing] = Baselines(answer["version"], baselines)
         return True

@@ -94,7 +94,7 @@ begin
                    'class_nbr', m, 'version', coalesce(c.version, 0), 'observed_at', c.observed_at,
                    'source', c.source, 'facts', pickmyclass.baseline_of(c)) order by m), '[]')
         from unnest(v_members) m
-        left join pickmyclass.section_checks c on c.term = p_term and c.class_nbr = m));
+        left join pickmyclass.checks_seen() c on c.term = p_term and c.class_nbr = m));
 end $$;
 
 -- pmc_read_listings: the baselines of several listings; of one that stands at its `version` only that.

@@ -334,6 +334,20 @@ def test_another_source_is_compared_like_with_like(
     assert look(looker, NOON + minutes(10)).events == [(NUMBERS[0], EventKind.SEATS_FILLED)]
 
 
+@pytest.mark.parametrize("is_fresh", [False, True], ids=["the same process", "another one"])
+def test_reserved_seats_are_set_free_by_two_looks_in_a_row_that_are_apart(
+    looker: Looker, catalog: Catalog, database: Database, world: World, is_fresh: bool
+) -> None:
+    world.add_watch(Section("2267", NUMBERS[0]))
+    events = []
+    for minute, unreserved in ((0, 0), (5, None), (10, 0), (15, None), (16, None), (19, None)):
+        catalog.rows[NUMBERS[0]] = Found(facts(3, unreserved=unreserved), "asu")
+        if is_fresh:
+            looker = Looker(database, catalog.read, catalog.strike, lambda: NOON)
+        events.append(len(look(looker, NOON + minutes(minute)).events))
+    assert events == [0, 0, 0, 0, 0, 1]
+
+
 def test_looks_and_single_checks_at_once_leave_one_story(
     looker: Looker, catalog: Catalog, postgres_url: str, world: World
 ) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from flask import Response
 
+from functions.health.main import health
 from functions.process_section.main import process_section
 from shared.durations import Durations
 from shared.mail.send import send_due_mail
@@ -93,11 +94,18 @@ def test_the_first_look_is_a_baseline_and_nobody_is_told(stage: Stage) -> None:
 def test_an_opening_is_mailed_to_every_watcher_during_the_call(watched: Stage) -> None:
     watched.show(seats_available=3)
     body = checked(watched)
+    assert body["first_observation"] is False
     assert body["changes_detected"]["seat_became_available"] is True
     assert (body["emails_sent"], body["emails_queued"]) == (2, 2)
     assert len(set(watched.inbox.addresses())) == 2
     assert checked(watched)["emails_sent"] == 0
     assert len(watched.inbox.addresses()) == 2
+
+
+def test_mail_that_left_is_not_pending_in_health(watched: Stage) -> None:
+    watched.show(seats_available=3)
+    assert checked(watched)["emails_sent"] == 2
+    assert watched.ask(health).get_json()["checks"]["email"]["pending"] == 0
 
 
 def of_course(stage: Stage, **changes: str) -> None:

@@ -209,6 +209,25 @@ def test_a_batch_in_trouble_among_others_that_pass_keeps_its_backoff(post_office
     assert post_office.send().accepted == 1
 
 
+def test_an_address_that_is_refused_is_given_up_while_other_mail_is_under_way(post_office: PostOffice) -> None:
+    post_office.owe(2)
+    post_office.inbox.misbehave("error", status=500)
+    post_office.send()
+    assert post_office.statuses() == {"sending": 2}
+    post_office.sql("update pickmyclass.mail_hold set parked_until = null")
+    post_office.owe(1)
+    post_office.resend._client = Refuses()
+    post_office.send("next")
+    assert post_office.statuses() == {"sending": 2, "dead": 1}
+
+
+class Refuses:
+    """A Resend that takes no email as it is."""
+
+    def send_batch(self, _key: str, _body: str, _size: int) -> Invalid:
+        return Invalid("no")
+
+
 def test_a_part_of_the_days_quota_is_used(post_office: PostOffice) -> None:
     post_office.inbox.app.limits.daily_quota = 40
     post_office.owe(90)

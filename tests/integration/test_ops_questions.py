@@ -59,7 +59,9 @@ def _profile(stage: Stage, assignment: str) -> None:
 def test_of_an_address_that_nobody_has_only_that_is_said(stage: Stage) -> None:
     result = run("why", "nobody@example.edu", *WORDS)
     assert result.exit_code == 1
-    assert "Nothing has been seen" not in result.output
+    assert "Nobody has this address." in result.output
+    for other in ("Nothing has been seen", "Does not watch", "Has watched", "told"):
+        assert other not in result.output
 
 
 def test_a_student_who_was_told_was_told(stage: Stage, student: str) -> None:

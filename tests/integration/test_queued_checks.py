@@ -10,6 +10,7 @@ import pytest
 from shared.checks.check import Outcome
 from shared.checks.queued import check_queued
 from shared.checks.tick import TickOrder
+from shared.database import Database, DatabaseError
 from shared.queue.jobs import Delivery, GiveUp, Park, Pause, RetryLater
 from shared.sections.slots import latest_slot
 from shared.source.permit import Permit
@@ -119,6 +120,39 @@ def test_a_failing_database_is_tried_again_and_never_passes_for_first_sight(stag
     stage.parts.__dict__.pop("checker", None)
     with pytest.raises(RetryLater):
         check(stage, attempts=2)
+
+
+class _ForgetfulRead:
+    """A database whose reads of a baseline fail, and nothing else does."""
+
+    def __init__(self, inner: Database) -> None:
+        self.inner, self.fails = inner, True
+
+    @property
+    def calls(self) -> int:
+        return self.inner.calls
+
+    def call(self, function: str, **arguments: Any) -> Any:
+        if function == "pmc_read_section" and self.fails:
+            raise DatabaseError(f"{function}: failed", "XX000")
+        return self.inner.call(function, **arguments)
+
+    def close(self) -> None:
+        self.inner.close()
+
+
+def test_a_read_that_fails_alone_is_never_first_sight(stage: Stage) -> None:
+    # O4
+    stage.world.add_watch(EVEN)
+    check(stage)
+    stage.show(seats_available=3)
+    database = stage.parts.__dict__["database"] = _ForgetfulRead(stage.parts.database)
+    stage.parts.__dict__.pop("checker", None)
+    with pytest.raises(RetryLater):
+        check(stage)
+    assert stage.world.baseline(EVEN)["seats_available"] == 0
+    database.fails = False
+    assert check(stage).emails_queued == 1
 
 
 def test_a_replay_lends_its_time_to_the_check(stage: Stage) -> None:

@@ -266,6 +266,17 @@ def mutate(paths: tuple[Path, ...], sample: int, seed: int) -> None:
 
 
 @commands.command()
+@click.argument("name")
+def new(name: str) -> None:
+    """Make a function: its folder, route, description, contract test, and its lines in README and Caddyfile."""
+    from workshop.new import make
+
+    for file in make(name, ROOT):
+        click.echo(file)
+    click.echo("Fill it in: CONTRIBUTING.md tells the rest.")
+
+
+@commands.command()
 @click.option("--fix", is_flag=True, help="Format and mend what can be mended.")
 def check(fix: bool) -> None:
     """Formatter, linter, strict types, which room may know which, dead code."""

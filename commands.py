@@ -279,7 +279,7 @@ def new(name: str) -> None:
 @commands.command()
 @click.option("--fix", is_flag=True, help="Format and mend what can be mended.")
 def check(fix: bool) -> None:
-    """Formatter, linter, strict types, which room may know which, dead code."""
+    """Formatter, linter, strict types, which room may know which, dead code; and, unless it mends, the unit tests."""
     steps = {
         "format": ["-m", "ruff", "format", *([] if fix else ["--check"]), "."],
         "lint": ["-m", "ruff", "check", *(["--fix"] if fix else []), "."],
@@ -287,6 +287,8 @@ def check(fix: bool) -> None:
         "rooms": ["-c", "from importlinter.cli import lint_imports_command; lint_imports_command()", "--no-logo"],
         "dead code": ["-m", "vulture"],
     }
+    if not fix:
+        steps["unit tests"] = ["-m", "pytest", "tests/unit", "--numprocesses=2", "--dist=loadfile"]
     failed = [name for name, words in steps.items() if _python(words) != 0]
     if failed:
         raise click.ClickException(f"not clean: {', '.join(failed)}")

@@ -6,12 +6,19 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
+from shared.durations import DEFAULT
+
 MAX_ATTEMPTS = 3
-DEFAULT_PAUSE_SECONDS = 60.0
 LONGEST_PAUSE_SECONDS = 3600.0
 
 
-def retry_delay(attempt: int, pick: Callable[[float, float], float], *, base: float = 1.0, cap: float = 60.0) -> float:
+def retry_delay(
+    attempt: int,
+    pick: Callable[[float, float], float],
+    *,
+    base: float = DEFAULT.retry_base,
+    cap: float = DEFAULT.retry_cap,
+) -> float:
     """Seconds to wait after the failed attempt number `attempt` (the first is 1).
 
     `pick(low, high)` chooses within the bounds (`random.uniform` in production), so that many sections
@@ -32,5 +39,5 @@ def retry_after(value: str | None) -> float:
     try:
         wait = (parsedate_to_datetime(value or "") - datetime.now(UTC)).total_seconds()
     except (TypeError, ValueError):
-        return DEFAULT_PAUSE_SECONDS
+        return DEFAULT.pause
     return min(LONGEST_PAUSE_SECONDS, max(0.0, wait))

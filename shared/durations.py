@@ -67,3 +67,7 @@ class Durations:
     def divided_by(self, factor: float) -> Durations:
         """The same table, every wait `factor` times as short."""
         return Durations(**{name: value / factor for name, value in asdict(self).items()})
+
+
+DEFAULT = Durations()
+"""The table as production has it. Whatever has a duration of its own by default takes it from here."""

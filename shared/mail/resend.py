@@ -16,13 +16,13 @@ from typing import Any
 
 import requests
 
+from shared.durations import DEFAULT
 from shared.exchange import NotConnectedError, TooLongError, bounded_session
 from shared.sections.text import one_line
 
 Headers = Mapping[str, str]
 MAX_BATCH = 100
 MAX_ANSWER_BYTES = 1024 * 1024
-ANSWER_SECONDS = 20.0
 ACCOUNT_SECONDS = 15 * 60.0
 QUOTA_SECONDS = 60 * 60.0
 _LONGEST_PAUSE = 10 * 60.0
@@ -132,7 +132,7 @@ class ResendClient:
     and not by Resend's library, which can send no frozen bytes (docs/decisions/plain-requests.md).
     """
 
-    def __init__(self, url: str, key: str, *, seconds: float = ANSWER_SECONDS) -> None:
+    def __init__(self, url: str, key: str, *, seconds: float = DEFAULT.mail_answer) -> None:
         self._url = f"{url}/emails/batch"
         self._key = key
         self._seconds = seconds

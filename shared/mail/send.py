@@ -20,6 +20,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from shared.database import Database, DatabaseError
+from shared.durations import DEFAULT
 from shared.mail.owed import OwedMail
 from shared.mail.renderer import CannotWriteError
 from shared.mail.resend import MAX_BATCH, Accepted, Outcome
@@ -49,8 +50,8 @@ class WritesEmails(Protocol):
 class MailTiming:
     """Durations in seconds. A lease must outlast one exchange with Resend; `unit` is one second of backoff."""
 
-    lease: float = 60.0
-    unit: float = 1.0
+    lease: float = DEFAULT.mail_lease
+    unit: float = DEFAULT.retry_base
 
     def divided_by(self, factor: float) -> MailTiming:
         """The same, shorter: what a chaos run uses on real clocks."""

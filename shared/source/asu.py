@@ -17,6 +17,7 @@ from typing import Any
 import requests
 
 from shared.backoff import retry_after
+from shared.durations import DEFAULT
 from shared.exchange import TooLongError, bounded_session
 from shared.sections.section import Section
 from shared.source.answers import (
@@ -73,7 +74,7 @@ class Asu:
     name = NAME
 
     def __init__(
-        self, url: str, contact: str, turn: Turn = lambda _: nullcontext(), *, call_seconds: float = 20.0
+        self, url: str, contact: str, turn: Turn = lambda _: nullcontext(), *, call_seconds: float = DEFAULT.call
     ) -> None:
         """`url` is the interface's base up to `/api/v1`; `contact` is the operator's address, told with every call.
 

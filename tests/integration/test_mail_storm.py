@@ -125,7 +125,7 @@ class Storm:
             office.sql(f"delete from {table}")
         office.database.call("pmc_release_mail")
         self.resend = Resend(office)
-        self.room = MailRoom(office.database, self.resend, office.writer, office.on_recheck)
+        self.room = MailRoom(office.database, self.resend, office.writer, office.on_recheck, office.room.timing)
         self.passed = 0
 
     def play(self, turns: list[tuple[object, ...]]) -> None:

@@ -15,7 +15,7 @@ from shared.database import Database
 from shared.mail.owed import OwedMail
 from shared.mail.renderer import Renderer
 from shared.mail.resend import Outcome, ResendClient
-from shared.mail.send import MailReport, MailRoom, send_due_mail
+from shared.mail.send import MailReport, MailRoom, MailTiming, send_due_mail
 from shared.mail.tokens import UnsubscribeTokens
 from shared.sections.section import Section
 from workshop.inbox.limits import Limits
@@ -91,7 +91,7 @@ class PostOffice:
         self.writer = HookedWriter(renderer())
         self.resend = HookedResend(ResendClient(inbox.server.url, KEY, seconds=5.0))
         self.rechecked: list[Section] = []
-        self.room = MailRoom(database, self.resend, self.writer, self.on_recheck)
+        self.room = MailRoom(database, self.resend, self.writer, self.on_recheck, MailTiming(lease=60.0))
         self._people = 0
 
     def on_recheck(self, sections: Sequence[Section]) -> bool:

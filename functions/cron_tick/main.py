@@ -5,7 +5,7 @@ curl -H "Authorization: Bearer $CRON_SECRET" localhost:8080/api/cron
 
 import time
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal
+from typing import Literal
 
 import functions_framework
 from flask import Request, Response
@@ -17,6 +17,7 @@ from shared.database import DatabaseError
 from shared.sections.slots import group_at
 from shared.web.auth import require_operator
 from shared.web.doors import door, read_query
+from shared.web.outputs import Tick
 from shared.web.replies import ReplyError, failure, invalid_input, reply
 from shared.wiring import wiring
 
@@ -49,11 +50,17 @@ def cron_tick(request: Request) -> Response:
         raise failed("Database unavailable or failing; nothing is lost, try again", 500, started) from None
     except RedisError:
         raise failed("Queue store unavailable; nothing is lost, try again", 500, started) from None
-    body: dict[str, Any] = {"success": True}
-    if not report.enqueued + report.already_queued:
-        body["message"] = "No sections to check"
-    body |= {"sections_enqueued": report.enqueued, "stagger_group": group, "duration": since(started)}
-    return reply(body | {"already_queued": report.already_queued, "tick_id": report.tick_id})
+    nothing_due = {} if report.enqueued + report.already_queued else {"message": "No sections to check"}
+    queued = Tick(
+        success=True,
+        sections_enqueued=report.enqueued,
+        stagger_group=group,
+        duration=since(started),
+        already_queued=report.already_queued,
+        tick_id=report.tick_id,
+        **nothing_due,
+    )
+    return reply(queued)
 
 
 def scheduled_time(request: Request, now: datetime) -> datetime:

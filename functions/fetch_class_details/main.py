@@ -13,19 +13,9 @@ from shared.students.lookups import told_to_students
 from shared.students.users import require_user
 from shared.web.doors import door, read_json
 from shared.web.inputs import SectionBody
+from shared.web.outputs import ClassDetails
 from shared.web.replies import reply
 from shared.wiring import wiring
-
-SHOWN = (
-    "subject",
-    "catalog_nbr",
-    "title",
-    "instructor_name",
-    "seats_available",
-    "seats_capacity",
-    "location",
-    "meeting_times",
-)
 
 
 @functions_framework.http
@@ -37,4 +27,4 @@ def fetch_class_details(request: Request) -> Response:
     body = read_json(request, SectionBody)
     with bind(term=body.term, class_nbr=body.class_nbr), told_to_students(parts.lookups):
         facts = parts.watches.look_up(Section(body.term, body.class_nbr))
-    return reply({name: getattr(facts, name) for name in SHOWN})
+    return reply(ClassDetails.model_validate(facts))

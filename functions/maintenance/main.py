@@ -9,6 +9,7 @@ from flask import Request, Response
 from shared.health.maintenance import Maintenance
 from shared.web.auth import require_operator
 from shared.web.doors import door
+from shared.web.outputs import MaintenanceRun, Phase
 from shared.web.replies import reply
 from shared.wiring import wiring
 
@@ -20,5 +21,7 @@ def maintenance(request: Request) -> Response:
     parts = wiring()
     require_operator(request, parts.settings)
     report = Maintenance(parts.database, parts.clock).run()
-    body = {"success": report.success, "duration_ms": report.duration_ms, "phases": report.phases}
-    return reply(body if report.success else {**body, "error": "No phase could be run"}, 200 if report.success else 500)
+    failed = {} if report.success else {"error": "No phase could be run"}
+    phases = {name: Phase(**phase) for name, phase in report.phases.items()}
+    run = MaintenanceRun(success=report.success, duration_ms=report.duration_ms, phases=phases, **failed)
+    return reply(run, 200 if report.success else 500)

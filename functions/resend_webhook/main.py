@@ -5,6 +5,7 @@ curl localhost:8080/api/webhooks/resend
 
 import json
 import logging
+from typing import Literal
 
 import functions_framework
 from flask import Request, Response
@@ -13,6 +14,7 @@ from shared.database import DatabaseError
 from shared.students.signatures import is_signed
 from shared.students.webhooks import EVENTS, Webhooks
 from shared.web.doors import door
+from shared.web.outputs import Done, WebhookInfo
 from shared.web.replies import failure, reply
 from shared.wiring import wiring
 
@@ -26,8 +28,8 @@ def resend_webhook(request: Request) -> Response:
     parts = wiring()
     secret = parts.settings.resend_webhook_secret
     if request.method != "POST":
-        status = "configured" if secret else "not configured"
-        return reply({"name": "PickMyClass Resend Webhook", "events": list(EVENTS), "status": status})
+        status: Literal["configured", "not configured"] = "configured" if secret else "not configured"
+        return reply(WebhookInfo(name="PickMyClass Resend Webhook", events=list(EVENTS), status=status))
     if secret is None:
         raise failure("Webhook not configured", 500)
     if not is_signed(request, secret):
@@ -37,4 +39,4 @@ def resend_webhook(request: Request) -> Response:
     except DatabaseError as error:
         log.error("webhook not recorded", extra={"error": str(error)})
         raise failure("Webhook could not be recorded", 500) from None
-    return reply({"success": True})
+    return reply(Done(success=True))

@@ -12,6 +12,7 @@ from shared.database import DatabaseError
 from shared.students.unsubscribe import Unsubscribe
 from shared.web.doors import door, read_query
 from shared.web.inputs import TokenQuery
+from shared.web.outputs import Done
 from shared.web.pages import page
 from shared.web.replies import failure, reply
 from shared.web.routes import BESIDE_A_SITE
@@ -33,7 +34,7 @@ def unsubscribe(request: Request) -> Response:
     for_people = request.accept_mimetypes.best_match(["application/json", "text/html"]) == "text/html"
     try:
         if flow.act(token):
-            return show("done") if for_people else reply({"success": True})
+            return show("done") if for_people else reply(Done(success=True))
     except DatabaseError as error:
         log.error("unsubscribing failed", extra={"error": str(error)})
         if for_people:

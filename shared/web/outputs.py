@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, Literal
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 
 
 class Failure(BaseModel):
@@ -150,6 +150,8 @@ class AddedWatch(BaseModel):
 class ClassDetails(BaseModel):
     """What the university says of a section now; unknown is null."""
 
+    model_config = ConfigDict(from_attributes=True)
+
     subject: str
     catalog_nbr: str
     title: str | None
@@ -182,6 +184,7 @@ class MaintenanceRun(BaseModel):
     success: bool
     duration_ms: int
     phases: dict[str, Phase]
+    error: str = ""
 
 
 class Export(BaseModel):

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from flask import Response
+from pydantic import BaseModel
 
 from shared.sections.text import json_text
 
@@ -20,8 +21,13 @@ class ReplyError(Exception):
         self.status, self.body, self.headers = status, body, dict(headers or {})
 
 
-def reply(body: Mapping[str, Any], status: int = 200, headers: Headers | None = None) -> Response:
-    """A JSON answer, kept out of caches: everything here is about this moment or about one person."""
+def reply(body: Mapping[str, Any] | BaseModel, status: int = 200, headers: Headers | None = None) -> Response:
+    """A JSON answer, kept out of caches: everything here is about this moment or about one person.
+
+    A model of `shared.web.outputs`, which the API's description is made from, says what was set in it.
+    """
+    if isinstance(body, BaseModel):
+        body = body.model_dump(exclude_unset=True)
     return Response(
         json_text(body), status, {"Cache-Control": "no-store", **(headers or {})}, mimetype="application/json"
     )

@@ -71,6 +71,7 @@ begin
            set email_bounced = false, email_bounced_at = null, notifications_enabled = true
          where p.user_id = v_user and p.email_bounced;
         v_done := found;
+        delete from pickmyclass.bounces b where b.user_id = v_user and v_done;
     elsif p_act = 'mail-on' then
         update public.user_profiles p
            set notifications_enabled = true, unsubscribed_at = null, spam_complained = false, spam_complained_at = null

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from workshop.campus.sections import HALF_HOUR_MS, Timeline
-from workshop.demo.oracle import Watcher, openings_of
+from workshop.demo.oracle import Look, Watcher, openings_of
 
 _HOUR_MS = 2 * HALF_HOUR_MS
 
@@ -24,15 +24,15 @@ class Opening:
 
 @dataclass(frozen=True, slots=True)
 class Delays:
-    """How long the told openings took to be told, in ms, shortest first, and how many there were in all."""
+    """How long the told openings took to be told, in ms, shortest first; how many there were, and how many were missed.
+
+    Missed is what was gone before anybody looked. What nobody saw full since the opening before it is neither told nor
+    missed: as far as anyone knew those seats had been there all the time.
+    """
 
     told_ms: Sequence[int]
     openings: int
-
-    @property
-    def missed(self) -> int:
-        """How many were gone, or the season over, before anybody was told."""
-        return self.openings - len(self.told_ms)
+    missed: int
 
     def quantile(self, share: float) -> float:
         """Minutes within which this share of the told openings was told; 0 when none was."""
@@ -45,7 +45,7 @@ class Delays:
         if not self.openings:
             return "no section opened"
         told = f"half within {self.quantile(0.5):.1f} minutes, 95 of 100 within {self.quantile(0.95):.1f}"
-        missed = f"{self.missed:,} of {self.openings:,} were gone before anyone knew"
+        missed = f"{self.missed:,} of {self.openings:,} were gone before anyone looked"
         return f"{told}; {missed}" if self.told_ms else missed
 
 
@@ -70,16 +70,27 @@ def openings_between(
     return found
 
 
-def measure(openings: Sequence[Opening], told: Iterable[tuple[str, int, int]]) -> Delays:
+def measure(openings: Sequence[Opening], told: Iterable[tuple[str, int, int]], looks: Iterable[Look]) -> Delays:
     """How soon each opening was told. `told`: section, when it was seen, and when the first mail of it was accepted."""
     accepted: dict[str, dict[int, int]] = defaultdict(dict)
     for class_nbr, seen, when in told:
         accepted[class_nbr][seen] = min(when, accepted[class_nbr].get(seen, when))
-    times = {class_nbr: sorted(of) for class_nbr, of in accepted.items()}
-    delays = []
+    told_at = {class_nbr: sorted(of) for class_nbr, of in accepted.items()}
+    looked_at: dict[str, list[int]] = defaultdict(list)
+    for look in looks:
+        for class_nbr in look.class_nbrs:
+            looked_at[class_nbr].append(look.at_ms)
+    delays, missed = [], 0
     for one in openings:
-        looks = times.get(one.class_nbr, [])
-        place = bisect_left(looks, one.at_ms)
-        if place < len(looks) and (one.until_ms is None or looks[place] < one.until_ms):
-            delays.append(accepted[one.class_nbr][looks[place]] - one.at_ms)
-    return Delays(sorted(delays), len(openings))
+        seen = _first_within(told_at.get(one.class_nbr, ()), one)
+        if seen is not None:
+            delays.append(accepted[one.class_nbr][seen] - one.at_ms)
+        elif _first_within(looked_at[one.class_nbr], one) is None:
+            missed += 1
+    return Delays(sorted(delays), len(openings), missed)
+
+
+def _first_within(times: Sequence[int], one: Opening) -> int | None:
+    """The first of the `times` (in their order) at which the opening stood."""
+    place = bisect_left(times, one.at_ms)
+    return times[place] if place < len(times) and (one.until_ms is None or times[place] < one.until_ms) else None

@@ -26,7 +26,7 @@ from workshop.campus.sections import HALF_HOUR_MS, Timeline
 from workshop.campus.tape import TapeError, read_tape, term_of
 from workshop.demo.comparison import show, show_delays
 from workshop.demo.delay import measure, openings_between
-from workshop.demo.oracle import Verdict, judge, judge_looks
+from workshop.demo.oracle import Verdict, judge, judge_looks, looks_of_ticks
 from workshop.demo.replay import Played, Replay, ReplayError
 from workshop.demo.students import Watch, make_students, who_is_told
 from workshop.parts.registry import Registry
@@ -191,7 +191,8 @@ def _tell_delays(console: Console, season: Season, played: Played, floor: Verdic
     watchers = who_is_told(season.watches)
     openings = openings_between(season.timelines, watchers, played.looks[0].door, season.slots_ms[0], end)
     hourly = [(class_nbr, seen, seen) for class_nbr, seen in floor.seen]
-    show_delays(console, measure(openings, played.told), measure(openings, hourly))
+    ticks = looks_of_ticks(season.timelines, season.slots_ms)
+    show_delays(console, measure(openings, played.told, played.looks), measure(openings, hourly, ticks))
 
 
 def _with_progress(console: Console, season: Season, replay: Replay) -> Played:

@@ -62,11 +62,16 @@ class Verdict:
 
 def judge(timelines: Iterable[Timeline], watchers: Mapping[str, Iterable[Watcher]], slots_ms: Iterable[int]) -> Verdict:
     """Judge a season of ticks alone, its slots' starts in epoch ms: a section is looked at in the slots of its half."""
-    by_half: dict[int, list[str]] = defaultdict(list)
     timelines = list(timelines)
+    return judge_looks(timelines, watchers, looks_of_ticks(timelines, slots_ms))
+
+
+def looks_of_ticks(timelines: Iterable[Timeline], slots_ms: Iterable[int]) -> list[Look]:
+    """The looks of ticks alone."""
+    by_half: dict[int, list[str]] = defaultdict(list)
     for timeline in timelines:
         by_half[int(timeline.class_nbr) % 2].append(timeline.class_nbr)
-    return judge_looks(timelines, watchers, (Look(slot, by_half[(slot // HALF_HOUR_MS) % 2]) for slot in slots_ms))
+    return [Look(slot, by_half[(slot // HALF_HOUR_MS) % 2]) for slot in slots_ms]
 
 
 def judge_looks(

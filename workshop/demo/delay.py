@@ -82,9 +82,9 @@ def measure(openings: Sequence[Opening], told: Iterable[tuple[str, int, int]], l
             looked_at[class_nbr].append(look.at_ms)
     delays, missed = [], 0
     for one in openings:
-        seen = _first_within(told_at.get(one.class_nbr, ()), one)
-        if seen is not None:
-            delays.append(accepted[one.class_nbr][seen] - one.at_ms)
+        told_by = _first_within(told_at.get(one.class_nbr, ()), one)
+        if told_by is not None:
+            delays.append(accepted[one.class_nbr][told_by] - one.at_ms)
         elif _first_within(looked_at[one.class_nbr], one) is None:
             missed += 1
     return Delays(sorted(delays), len(openings), missed)

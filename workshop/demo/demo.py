@@ -34,7 +34,7 @@ from workshop.parts.stack import PartError, Stack
 
 DAY = 48
 SECTIONS = 120
-_LOOKS_OF_A_LISTING = 288  # a day: a round of five minutes
+_LOOKS_OF_A_LISTING = 48 + 288  # a day: those of the ticks, and between them a round of five minutes
 _LOOKS_OF_A_SECTION = 24  # a day: the ticks alone, as a scraper that needs ten seconds a section allows little more
 _MOST_A_MINUTE = 30
 _STARTS = {"1": (2, 2), "4": (6, 8), "7": (9, 14)}  # month and day within spring, summer and fall

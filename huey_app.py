@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import socket
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -21,7 +22,7 @@ from shared.health.maintenance import Maintenance
 from shared.health.notify import Notifier, Watchdog
 from shared.health.pulse import Pulse
 from shared.mail.send import send_due_mail
-from shared.queue import LeasedHuey, Turn
+from shared.queue import LeasedHuey, Snapshot, Turn
 from shared.queue.consumer import LeasedConsumer
 from shared.queue.jobs import current_delivery
 from shared.schedule import OFF, is_due, latest_slots
@@ -61,10 +62,11 @@ def build(parts: Wiring, *, replay: bool = False, errors: LastError | None = Non
         if consumer.left_cleanly:
             duties.sign_off()
 
-    consumer = huey.create_consumer(workers=settings.workers, worker_id=parts.incarnation)
-    pulse = Pulse(parts, consumer, errors)
     if not replay and settings.looks_per_minute != 0 and settings.cron_schedule != OFF:
-        declare_looks(huey, parts, consumer)
+        declare_looks(huey, parts, lambda: consumer.snapshot())
+
+    consumer = huey.create_consumer(workers=settings.workers, worker_id=parts.incarnation)  # knows what was declared
+    pulse = Pulse(parts, consumer, errors)
     return consumer
 
 
@@ -102,11 +104,11 @@ def declare_ticks(huey: LeasedHuey, duties: Duties, schedule: str, timezone: str
             duties.rescue()
 
 
-def declare_looks(huey: LeasedHuey, parts: Wiring, consumer: LeasedConsumer) -> None:
+def declare_looks(huey: LeasedHuey, parts: Wiring, snapshot: Callable[[], Snapshot]) -> None:
     """Looks between the ticks; while checks of the floor are under way those go first."""
 
     def is_busy() -> bool:
-        seen = consumer.snapshot()
+        seen = snapshot()
         return bool(seen.running or seen.buffered or seen.delayed or seen.waiting)
 
     @huey.control(every=parts.durations.minute)

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from huey_app import declare_ticks
+from huey_app import build, declare_ticks
 from shared.checks.duties import Duties, Worker
 from shared.checks.tick import TickOrder
 from shared.queue import Turn
@@ -88,6 +88,13 @@ def test_what_was_caught_up_with_a_moment_ago_is_not_rescued_yet(
     assert (queued(watched), len(rescues)) == (2, 0)
     control.function(Turn(threading.Event()))
     assert len(rescues) == 1
+
+
+def test_whatever_is_declared_is_carried_out_by_the_consumer_looks_between_the_ticks_too(watched: Stage) -> None:
+    consumer = build(watched.rewire(LOOKS_PER_MINUTE="30"))
+    carried_out = {control.name for control in consumer.controls}
+    assert {control.name for control in watched.parts.huey.controls} <= carried_out
+    assert {"looks", "rescue", "mail", "beat", "alerts"} <= carried_out
 
 
 def test_a_tick_that_failed_is_caught_up(watched: Stage, monkeypatch: pytest.MonkeyPatch) -> None:

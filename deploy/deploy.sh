@@ -288,7 +288,10 @@ leave() { # on every way out: what was begun and not proven is taken back
     trap '' INT TERM
     [[ -z $snapshot ]] || rm -f "$snapshot"
     [[ -z $building ]] || rm -rf "$building"
-    [[ $switched == yes ]] || exit "$status"
+    if [[ $switched == no ]]; then # a tool's own status would say something else here
+        [[ $status == 0 || $status == 130 ]] || status=1
+        exit "$status"
+    fi
     if [[ ! -L $TRIAL ]]; then
         say "There is no release before it to go back to: it stays, see journalctl -u 'pickmyclass-*'."
         exit 4

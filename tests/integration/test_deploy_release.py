@@ -30,7 +30,7 @@ case $1 in
     mkdir -p "$root/.venv/bin"
     printf '#!/bin/sh\\nPYTHONPATH=%s exec {sys.executable} -S "$@"\\n' "$root" > "$root/.venv/bin/python"
     chmod +x "$root/.venv/bin/python"
-    [ ! -e "$root/does-not-build" ] ;;
+    [ ! -e "$root/does-not-build" ] || exit 2 ;;
 migrate) [ ! -e "$root/does-not-migrate" ] ;;
 esac
 """

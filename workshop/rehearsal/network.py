@@ -32,6 +32,16 @@ table ip in {
 """
 
 
+_CUT = """
+table ip cut {{
+    chain out {{
+        type filter hook output priority 0
+        ip daddr {address} tcp dport {port} drop
+    }}
+}}
+"""
+
+
 def do(*words: str | Path, given: str | None = None) -> str:
     """Run a command of ours; its output. Raises `RuntimeError` with its words."""
     command = [str(word) for word in words]
@@ -82,9 +92,7 @@ def pull(name: str) -> None:
 
 def block(name: str, address: str, port: int) -> None:
     """Drop what `name` sends to that port of `address`, as a firewall between them would."""
-    rule = f"ip daddr {address} tcp dport {port} drop"
-    table = f"table ip cut {{ chain out {{ type filter hook output priority 0; {rule}; }} }}"
-    do("ip", "netns", "exec", name, "nft", "-f", "-", given=table)
+    do("ip", "netns", "exec", name, "nft", "-f", "-", given=_CUT.format(address=address, port=port))
 
 
 def mend(name: str) -> None:

@@ -136,7 +136,7 @@ class Stack:
             redis.result()
             self.campus_url, self.inbox_url = campus.address(), inbox.address()
             project = ["--database", self.postgres.url(), "--inbox", self.inbox_url, "--key", self.resend_key]
-            project += ["--site", self.functions_url, "--anon-key", self.anon_key]
+            project += [f"--site={self.functions_url}", f"--anon-key={self.anon_key}"]  # a key may begin with a dash
             self.supabase_url = self._part("supabase", ["-m", "workshop.supabase", *project]).address()
         self.environment = self._settings()
         before_product()

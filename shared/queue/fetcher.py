@@ -140,6 +140,7 @@ class Fetcher:
         except (RedisError, OSError):
             with self.lock:
                 self.lease.lose()
+                self.intake.left = None  # a ring may be lost with it, whoever finds Redis again
                 self._chores.notify()
             return
         with self.lock:

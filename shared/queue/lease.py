@@ -10,6 +10,7 @@ a mark is added behind it (docs/decisions/leased-queue.md tells why each command
 from __future__ import annotations
 
 import logging
+import math
 import random
 import threading
 import time
@@ -43,6 +44,7 @@ class Lease:
         self._worker_id = worker_id
         self._written = ""
         self._failures = 0
+        self._lost_at = -math.inf
         self._homeless: list[Delivery] = []
 
     @property
@@ -110,8 +112,6 @@ class Lease:
         if self._written == _UNSURE or taken.lost:
             _log.info("queue: compared with Redis", extra={"lost": len(taken.lost)})
         self._written = taken.held
-        if self.connected:
-            self._failures = 0  # not before the second: what fails every other time shall not be asked ever faster
         self.connected = True
         if wish.renew_lease and taken.held:
             self._renewed()
@@ -136,14 +136,20 @@ class Lease:
             return False
 
     def lose(self) -> None:
-        """Redis did not answer: what it stores is unsure, and it is asked again ever more slowly."""
+        """Redis did not answer: what it stores is unsure, and it is asked again ever more slowly.
+
+        That ends with a quiet time, not with an answer: one command may be refused while the others work.
+        """
+        now = time.monotonic()
         if self.connected:
+            if now > self._lost_at + 2 * _LONGEST_BACKOFF:
+                self._failures = 0
             _log.warning("queue: Redis does not answer")
-        self.connected = False
+        self.connected, self._lost_at = False, now
         self._written = _UNSURE
         self._failures = min(self._failures + 1, 10)
         delay = min(0.05 * 2**self._failures, _LONGEST_BACKOFF)
-        self.reconnect_at = time.monotonic() + random.uniform(delay / 2, delay)  # noqa: S311 (no secret)
+        self.reconnect_at = now + random.uniform(delay / 2, delay)  # noqa: S311 (no secret)
 
     def _renewed(self) -> None:
         self.renew_at = time.monotonic() + self._storage.durations.lease_renewal

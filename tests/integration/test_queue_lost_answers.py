@@ -418,6 +418,23 @@ def test_a_late_take_is_given_back_and_a_goodbye_does_not_forget_it(model: LostA
     model.every_job_is_in_exactly_one_place()
 
 
+def test_a_ring_that_is_lost_while_another_answer_is_awaited_is_made_up_for(
+    model: LostAnswers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (actor,) = model.actors.values()
+    fetcher = actor.fetcher
+
+    def wait(_: float) -> bool:
+        raise ConnectionError("cut")
+
+    monkeypatch.setattr(fetcher._doorbell, "wait", wait)
+    fetcher.intake.left = 0  # it waits for the doorbell
+    actor.wire.meanwhile = fetcher._listen
+    fetcher._exchange(Wish())
+    assert fetcher.lease.connected
+    assert not fetcher.intake.must_listen(0.0), "it looks before it listens again"
+
+
 def test_what_ended_while_it_became_somebody_elses_is_not_settled(model: LostAnswers) -> None:
     actor = hold_some(model)
     while model._begin(actor):

@@ -148,6 +148,23 @@ def test_an_idle_consumer_notices_a_lost_redis_and_finds_it_again(server: Embedd
     place.wait_for_runs(1)
 
 
+def test_a_doorbell_that_alone_is_refused_is_asked_ever_more_slowly_and_jobs_run(
+    server: EmbeddedRedis, queue_on: Places
+) -> None:
+    place = queue_on(server.url)
+    consumer = place.consume()
+    lease = consumer.fetcher.lease
+    wait_until(lambda: consumer.fetcher.intake.left == 0)
+    with connect_redis(server.url) as client:
+        client.execute_command("ACL", "SETUSER", "default", "-blpop")
+        place.huey.push(jobs("a"), NOW)  # ends the wait that was allowed
+        wait_until(lambda: not lease.connected and lease.reconnect_at - time.monotonic() > 1.0, 20)
+        place.huey.push(jobs("b"), NOW)
+        place.wait_for_runs(2, 20)
+        client.execute_command("ACL", "SETUSER", "default", "+blpop")
+    wait_until(lambda: consumer.fetcher._doorbell._silent.is_set() is False and lease.connected, 20)
+
+
 def test_a_consumer_that_starts_before_redis_waits_for_it(server: EmbeddedRedis, queue_on: Places) -> None:
     server.kill()
     place = queue_on(server.url)

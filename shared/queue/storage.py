@@ -174,7 +174,7 @@ class QueueStorage(BaseStorage):  # type: ignore[misc]  # huey has no types
         """
         keys = [self.waiting, self.jobs, self.held_key(worker), self.lease_key(worker), self.doorbell]
         keys += [self.consumers, self.alone, self.dead, self.dead_flag]
-        arguments = [worker, POISON_DEATHS, self.clock(), MAX_DEAD_LETTERS]
+        arguments = [worker, POISON_DEATHS, self.clock(), MAX_DEAD_LETTERS, round(self.durations.lease * 1000)]
         back, suspects, poisoned = _TAKE_OVER(self.client, keys, arguments)
         return None if back < 0 else (back, suspects, poisoned)
 

@@ -1,11 +1,15 @@
 -- Give a dead consumer's jobs to the others. KEYS: waiting, jobs, held text, lease, doorbell, consumers, alone, dead
--- letters, dead flag. ARGV: worker, deaths that make a job poison, now in ms, most dead letters.
+-- letters, dead flag. ARGV: worker, deaths that make a job poison, now in ms, most dead letters, the longest that a lease lasts, in ms.
 -- Answers {-1} while its lease stands, else {jobs back in the queue, jobs to run alone, jobs buried}.
 
 local waiting, jobs, held, lease, doorbell = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local consumers, alone, dead, dead_flag = KEYS[6], KEYS[7], KEYS[8], KEYS[9]
 local worker, too_many, now, cap = ARGV[1], tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4])
-if redis.call('EXISTS', lease) == 1 then return {-1, 0, 0} end
+local lease_left = redis.call('PTTL', lease)
+if lease_left ~= -2 then -- set by hand, or damaged, it shall end
+  if lease_left == -1 or lease_left > tonumber(ARGV[5]) then redis.call('PEXPIRE', lease, ARGV[5]) end
+  return {-1, 0, 0}
+end
 
 local tags, order = tags_in(redis.call('MGET', held)[1])
 local keys = {}

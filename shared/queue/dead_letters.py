@@ -6,17 +6,22 @@ import json
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from shared.queue.jobs import Delivery, PushResult
+from shared.queue.jobs import Delivery, PushResult, whole
 
 if TYPE_CHECKING:
     from shared.queue.storage import QueueStorage
 
 MAX_DEAD_LETTERS = 500
+_UNREADABLE = (ValueError, KeyError, TypeError, RecursionError)
+"""What reading a text that others wrote may raise."""
 
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """One job that was given up. Times are epoch milliseconds; `reason` is a word, `error` is for a person."""
+    """One job that was given up. Times are epoch milliseconds; `reason` is a word, `error` is for a person.
+
+    A letter that cannot be read has the reason "damaged", and neither a task nor times.
+    """
 
     key: str
     task: str
@@ -53,17 +58,22 @@ class DeadLetters:
     def show(self, key: str) -> DeadLetter | None:
         """The one of `key`, if there is one."""
         text = self._client.hget(self._storage.dead, key)
-        return _read(key, str(text)) if text else None
+        return None if text is None else _read(key, str(text))
 
     def requeue(self, key: str, now_ms: int, expires_at: int | None = None) -> PushResult | None:
-        """Queue it again with all its attempts, then forget the letter; None when there is none.
+        """Queue it again with all its attempts, then forget the letter; None when there is none, or no
+        job in it: then it stays.
 
         Its old expiry is replaced by `expires_at` (epoch milliseconds; None: never).
         """
         text = self._client.hget(self._storage.dead, key)
-        if not text:
+        try:
+            job = _job_in(key, json.loads(text)) if text is not None else None
+        except _UNREADABLE:
             return None
-        again = replace(_job_in(key, str(text)), attempts=0, deaths=0, due=0, expires=expires_at or 0, now=None)
+        if job is None or not job.task:
+            return None
+        again = replace(job, attempts=0, deaths=0, due=0, expires=expires_at or 0, now=None)
         result = self._storage.push_again([again], now_ms)
         self.drop(key)
         return result
@@ -77,22 +87,26 @@ class DeadLetters:
         return self.drop(key)
 
 
-def _job_in(key: str, text: str) -> Delivery:
-    job = json.loads(text).get("job")
+def _job_in(key: str, letter: dict[str, Any]) -> Delivery:
+    job = letter["job"]
     job_id = job.get("id", "") if isinstance(job, dict) else ""
     return Delivery.from_json(f"{key} {job_id}", json.dumps(job))
 
 
 def _read(key: str, text: str) -> DeadLetter:
-    fields, job = json.loads(text), _job_in(key, text)
-    return DeadLetter(
-        key=key,
-        task=job.task,
-        payload=job.payload,
-        reason=fields["reason"],
-        error=fields["error"],
-        attempts=job.attempts,
-        deaths=job.deaths,
-        first_failure=fields["first_failure"],
-        last_failure=fields["last_failure"],
-    )
+    try:
+        fields = json.loads(text)
+        job = _job_in(key, fields)
+        return DeadLetter(
+            key=key,
+            task=job.task,
+            payload=job.payload,
+            reason=str(fields["reason"]),
+            error=str(fields["error"]),
+            attempts=job.attempts,
+            deaths=job.deaths,
+            first_failure=whole(fields["first_failure"]),
+            last_failure=whole(fields["last_failure"]),
+        )
+    except _UNREADABLE:
+        return DeadLetter(key, "", {}, "damaged", "this dead letter cannot be read: drop it", 0, 0, 0, 0)

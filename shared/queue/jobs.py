@@ -107,12 +107,12 @@ class Delivery:
                 id=job_id,
                 task=str(fields["task"]),
                 payload=dict(fields["payload"]),
-                attempts=_whole(fields["attempts"]),
-                deaths=_whole(fields["deaths"]),
-                expires=_whole(fields["expires"]),
-                due=_whole(fields["due"]),
-                now=None if fields["now"] is None else _whole(fields["now"]),
-                pushed=_whole(fields["pushed"]),
+                attempts=whole(fields["attempts"]),
+                deaths=whole(fields["deaths"]),
+                expires=whole(fields["expires"]),
+                due=whole(fields["due"]),
+                now=None if fields["now"] is None else whole(fields["now"]),
+                pushed=whole(fields["pushed"]),
                 urgent=bool(fields["urgent"]),
                 alone=alone,
             )
@@ -138,7 +138,7 @@ class Delivery:
         return 0 < self.expires <= (clock_ms if self.now is None else self.now)
 
 
-def _whole(value: Any) -> int:
+def whole(value: Any) -> int:
     """A time or a count as we write them; raises `ValueError` for anything else, also for what no clock can show."""
     if type(value) is not int or not 0 <= value < _LAST_MS:
         raise ValueError("no time and no count")

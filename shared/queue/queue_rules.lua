@@ -35,7 +35,9 @@ local function call_many(command, key, values)
   return answers
 end
 
-local function is_entry(text) return string.find(text, '^[!-~]+ [!-~]+$') ~= nil end
+local function is_entry(text) -- an id stands in JSON as it is
+  return string.find(text, '^[!-~]+ [!-~]+$') ~= nil and not string.find(text, ' .*["\\]')
+end
 local function key_of(entry) return string.match(entry, '^(%S+)') end
 local function id_of(entry) return string.match(entry, ' (%S+)$') end
 local function id_in(body) return string.match(body, '^{"id":"([^"]*)"') end

@@ -43,6 +43,8 @@ ENTRIES: dict[str, bytes] = {
     "lines": b"bad\nx",
     "no text": b"\xff\xfe \x00",
     "very long": b"x" * 100_000,
+    "an id with a quotation mark": b'bad x"y',
+    "an id with a backslash": b"bad x\\y",
 }
 
 
@@ -236,6 +238,70 @@ def test_a_job_that_killed_its_consumer_is_taken_over_also_when_its_deaths_are_u
     place.consume()
     place.wait_for_runs(15)
     wait_until(lambda: [letter.key for letter in place.huey.dead_letters.list()] == ["bad"])
+
+
+@pytest.mark.parametrize("what", ["no end", "an end far away", "another type"])
+def test_a_lease_that_never_ends_keeps_a_dead_consumers_jobs_for_one_lease_only(
+    redis_url: str, redis_client: redis.Redis, queue_on: Places, what: str
+) -> None:
+    place = queue_on(redis_url, durations=replace(QUICK, lease=0.2))
+    storage = place.huey.storage
+    place.huey.push(jobs("a"), NOW)
+    redis_client.sadd(storage.consumers, "dead")
+    redis_client.set(storage.held_key("dead"), f"B {redis_client.rpop(storage.waiting)}\n")
+    if what == "another type":
+        redis_client.rpush(storage.lease_key("dead"), "1")
+    else:
+        redis_client.set(storage.lease_key("dead"), "1", ex=None if what == "no end" else 10**6)
+    assert place.huey.take_over("dead") is None
+    wait_until(lambda: place.huey.take_over("dead") == (1, 0, 0))
+    place.consume()
+    place.wait_for_runs(1)
+
+
+LETTERS: dict[str, bytes] = {
+    "no JSON": b'{"first_failure":1,"last_failure":1,"reason":"poison","error":"","job":{"id":"a"b"}}',
+    "nothing": b"",
+    "a list": b"[]",
+    "fields missing": b'{"job":null}',
+    "times that are none": b'{"first_failure":"x","last_failure":Infinity,"reason":"r","error":"","job":null}',
+    "bytes that are no text": b"\xff\xfe",
+    "a hundred thousand brackets": b"[" * 100_000,
+}
+
+
+@pytest.mark.parametrize("what", LETTERS)
+def test_a_dead_letter_that_cannot_be_read_hides_no_other_and_can_be_dropped(
+    redis_url: str, redis_client: redis.Redis, queue_on: Places, what: str
+) -> None:
+    place = queue_on(redis_url)
+    storage, letters = place.huey.storage, place.huey.dead_letters
+    redis_client.hset(storage.jobs, "sound", "[]")
+    redis_client.lpush(storage.waiting, "sound x")
+    place.consume()
+    wait_until(lambda: [letter.key for letter in letters.list()] == ["sound"])
+    redis_client.hset(storage.dead, "bad", LETTERS[what])  # type: ignore[arg-type]
+    assert {letter.key: letter.reason for letter in letters.list()} == {"sound": "unreadable", "bad": "damaged"}
+    letter = letters.show("bad")
+    assert letter
+    assert letter.reason == "damaged"
+    assert letters.requeue("bad", NOW) is None, "there is no job in it"
+    assert letters.drop("bad")
+    assert [letter.key for letter in letters.list()] == ["sound"]
+
+
+def test_a_damaged_job_is_not_queued_again_and_its_letter_stays(
+    redis_url: str, redis_client: redis.Redis, queue_on: Places
+) -> None:
+    place = queue_on(redis_url)
+    storage, letters = place.huey.storage, place.huey.dead_letters
+    redis_client.lpush(storage.waiting, "no_entry")
+    place.consume()
+    wait_until(lambda: [letter.key for letter in letters.list()] == ["damaged:no_entry"])
+    before = letters.list()
+    assert letters.requeue("damaged:no_entry", NOW) is None
+    assert letters.list() == before
+    assert redis_client.hlen(storage.jobs) == 0
 
 
 def test_an_error_that_nobody_foresaw_does_not_end_the_fetcher(

@@ -123,11 +123,12 @@ def functions(speed: float, clock: Path | None) -> None:
 @click.argument("port", type=click.IntRange(1, 65535), default=8080)
 def function(name: str, port: int) -> None:
     """Serve one function alone, by the Functions Framework's own command line, on loopback."""
-    from shared.web.routes import ROUTES
+    from shared.web.routes import PAGES, ROUTES
 
-    route = next((route for route in ROUTES if route.name == name), None)
+    served = (*ROUTES, *PAGES)
+    route = next((route for route in served if route.name == name), None)
     if route is None:
-        known = ", ".join(sorted({route.name for route in ROUTES}))
+        known = ", ".join(sorted({route.name for route in served}))
         raise click.BadParameter(f"there is no function {name}; there are: {known}", param_hint="NAME")
     port_or_exit("127.0.0.1", port)
     # By the interpreter, not by the script beside it: that one names the folder where it was installed.

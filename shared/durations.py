@@ -29,7 +29,7 @@ class Durations:
     probe_lease: float = 100.0
     """How long a probe may take: longer than the scraper's 90 s, so that only a killed probe runs out."""
     pause: float = 60.0
-    """How long a 429 without `Retry-After` holds queued jobs."""
+    """How long queued jobs are held where a pause has no end of its own."""
     pause_floor: float = 5.0
     """The shortest pause that a source gets when it asks for one, whatever it says; the next is twice as long."""
     pause_quiet: float = 600.0

@@ -30,7 +30,7 @@ def test_the_sections_of_the_workers_are_neither_due_nor_seeded(database: Databa
     due = database.call("pmc_due_sections", p_group="all", p_now=NOON)["sections"]
     assert [row["class_nbr"] for row in due] == ["10002"]
     answer = database.call("pmc_read_section", p_term="2267", p_class_nbr="10000", p_now=NOON)
-    assert answer == {"owner": "workers", "version": 0, "observed_at": None, "facts": None}
+    assert answer == {"owner": "workers", "version": 0, "observed_at": None, "source": None, "facts": None}
     assert world.rows("select class_nbr from get_sections_to_check('all')") == [("10000",)]
 
 

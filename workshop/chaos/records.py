@@ -34,7 +34,7 @@ create trigger chaos_note after insert or update on pickmyclass.section_checks
 """
 _UNATTEMPTED = """
 select d.class_nbr from pickmyclass.our_sections(%(slot)s) d
-left join pickmyclass.section_checks c on c.class_nbr = d.class_nbr and c.attempt_slot >= %(slot)s
+left join pickmyclass.checks_seen() c on c.class_nbr = d.class_nbr and c.attempt_slot >= %(slot)s
 where pickmyclass.slot_of(d.class_nbr, %(slot)s) = %(slot)s and c.class_nbr is null order by 1
 """
 _COMMITS = "select class_nbr, observed_at, seats, instructor, committed_at from chaos.commits order by id"

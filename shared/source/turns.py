@@ -6,6 +6,7 @@ Both hold over all servers and live in Redis, in `pause.lua` and `turns.lua` bes
 from __future__ import annotations
 
 import math
+import re
 import threading
 import time
 from collections import deque
@@ -19,6 +20,7 @@ from shared.redis import Redis, RedisError, Script, wall_clock
 
 _PAUSE = Script("source/breaker_rules", "source/pause_rules", "source/pause")
 _TURNS = Script("source/breaker_rules", "source/pause_rules", "source/turns")
+_STORED = re.compile("([0-9]{1,14}) [0-9]{1,14}")
 _LOST_SECONDS = 30.0
 _IN_TIME = 0.1
 """The part of the time between two marks within which a mark may be used; spacing allows for it."""
@@ -66,8 +68,8 @@ class Pause:
 
     def look(self) -> float:
         """Seconds of it that are left, by Redis. Raises `RedisError`."""
-        ends_at = str(self._client.get(self.key) or "").partition(" ")[0]
-        left = int(ends_at) / 1000 - wall_clock() / 1000 if ends_at.isdecimal() else 0.0
+        stored = _STORED.fullmatch(str(self._client.mget([self.key])[0]))  # another type is none to MGET
+        left = int(stored[1]) / 1000 - wall_clock() / 1000 if stored else 0.0
         return left if 0 < left <= LONGEST_PAUSE_SECONDS else 0.0
 
     def end(self) -> None:

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.durations import Durations
-from shared.redis import connect_redis
+from shared.redis import connect_redis, wall_clock
 from shared.source import turns
 from shared.source.turns import Lane, NoTurnError, Pause, Turns
 from tests.support.redis import command_counts
@@ -274,6 +274,24 @@ class TestPauses:
         server.client.set(server.pause().key, stored)
         assert begin(server, server.turns("queue"), 1)
         assert server.pause().extend(0) == 5
+
+    @pytest.mark.parametrize("ends", ["{}", "{} x", "{} 999999999999999", "0{} 1", "{} 1 ", "list"])
+    def test_whoever_looks_and_whoever_calls_read_the_same_pause(self, redis_url: str, ends: str) -> None:
+        client = connect_redis(redis_url)
+        pause = Pause(client, "test:circuit:asu", DURATIONS)
+        if ends == "list":
+            client.rpush(pause.key, "1")
+        else:
+            client.set(pause.key, ends.format(wall_clock() + 60_000))
+        for_people = Turns(client, pause, lane="people", holder="one", calls_a_minute=30, durations=DURATIONS)
+        looked = pause.look()
+        try:
+            with for_people.turn(1):
+                called = True
+        except NoTurnError:
+            called = False
+        assert called is (looked == 0)
+        client.close()
 
     def test_without_redis_there_is_one_all_the_same(self) -> None:
         nowhere = connect_redis("redis://127.0.0.1:9")

@@ -99,6 +99,7 @@ class Ticker:
             if isinstance(answer, Busy):
                 raise LockBusyError(answer.holder)
             if isinstance(answer, Unavailable):
+                self._release(holder)  # only its answer may have been lost
                 raise LockUnavailableError
             try:
                 return self._tick(order, tick_id)

@@ -13,6 +13,7 @@ from shared.checks.duties import Duties, Worker
 from shared.checks.tick import LockBusyError, LockUnavailableError, Ticker, TickOrder
 from shared.database import DatabaseError
 from shared.durations import Durations
+from shared.lock import Unavailable
 
 NOW = datetime(2026, 11, 22, 12, 0, 5, tzinfo=UTC)
 
@@ -55,6 +56,29 @@ def run(end: object) -> tuple[Any, list[tuple[Any, ...]]]:
         ticker, cast(Any, None), cast(Ticker, ticker), worker, Durations(), lambda: NOW, ear, lambda low, high: low
     )
     return duties.tick(NOW, lambda seconds: False), ear.heard
+
+
+class LostAcquire:
+    """A lock whose acquisition reaches Redis, though its answer does not come."""
+
+    holder: str | None = None
+
+    def acquire(self, holder: str) -> Unavailable:
+        self.holder = holder
+        return Unavailable()
+
+    def release(self, holder: str) -> bool:
+        assert self.holder == holder
+        self.holder = None
+        return True
+
+
+def test_a_lock_whose_acquisition_was_never_answered_is_given_back() -> None:
+    lock = LostAcquire()
+    ticker = Ticker(cast(Any, None), cast(Any, None), cast(Any, lock), lambda: NOW)
+    with pytest.raises(LockUnavailableError):
+        ticker.tick(TickOrder(NOW, "even", "http"))
+    assert lock.holder is None
 
 
 def test_a_tick_that_ran_is_a_success_with_its_figures() -> None:

@@ -84,6 +84,8 @@ class Wire:
 
     async def _back(self, server: asyncio.StreamReader, client: asyncio.StreamWriter, doomed: list[float]) -> None:
         while data := await server.read(_PIECE):
+            if self._losing is None:
+                doomed.clear()
             if doomed:
                 self.lost += 1
                 await asyncio.sleep(doomed[0])

@@ -7,8 +7,10 @@ local waiting, jobs, doorbell, consumers, alone = KEYS[1], KEYS[2], KEYS[3], KEY
 local dead, dead_flag, now, cap = KEYS[6], KEYS[7], ARGV[2], tonumber(ARGV[3])
 local workers = call('SMEMBERS', consumers)
 local known = call('HLEN', jobs)
+call('HLEN', dead) -- of another type, it is put aside
 local back, buried = {}, {}
-if known > 0 then
+-- With the list of consumers lost, what they hold would seem to be nobody's. A sign of life lists each again.
+if known > 0 and #workers > 0 then
   local names, is_somewhere, count = {alone}, {}, call('LLEN', waiting)
   for _, worker in ipairs(workers) do names[#names + 1] = ARGV[1] .. worker end
   local texts = redis.call('MGET', unpack(names))

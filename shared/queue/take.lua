@@ -115,6 +115,26 @@ local corrected, lost, given_back, put_last, lonely = '', {}, {}, {}, {}
 if before ~= expected then
   local owned, order = tags_in(before)
   local known = {}
+  -- With all that it held gone from it, the text itself got lost, unless others have the jobs: those in nobody's hands
+  -- are still this consumer's.
+  local elsewhere
+  local function is_nobodys(entry)
+    local body = call('HGET', jobs, key_of(entry))
+    if not body or id_in(body) ~= id_of(entry) then return false end
+    if not elsewhere then
+      elsewhere = {}
+      for _, other in ipairs(call('LRANGE', waiting, 0, -1)) do elsewhere[other] = true end
+      for other in string.gmatch(flags[3] or '', '[^\n]+') do elsewhere[other] = true end
+      local prefix = string.sub(held, 1, -1 - #worker)
+      for _, name in ipairs(call('SMEMBERS', consumers)) do
+        for other in pairs(tags_in(redis.call('MGET', prefix .. name)[1])) do elsewhere[other] = true end
+      end
+    end
+    return not elsewhere[entry] and not is_taken[entry]
+  end
+  if #order == 0 then
+    setmetatable(owned, {__index = function(_, entry) return is_nobodys(entry) and 'R' or nil end})
+  end
   local function report(entry)
     lost[#lost + 1] = entry
     lost[#lost + 1] = tostring(call('HEXISTS', jobs, key_of(entry)))
@@ -172,7 +192,7 @@ local text = table.concat(now_held)
 
 -- 3. Write it down.
 if text ~= before then redis.call('SET', held, text) end
-if (expected == '' or before ~= expected) and text ~= '' then call('SADD', consumers, worker) end
+if (expected == '' or before ~= expected or lease_ms > 0) and text ~= '' then call('SADD', consumers, worker) end
 if lease_ms > 0 and text ~= '' then redis.call('SET', lease, '1', 'PX', lease_ms) end
 if reason == 'probe' then take_probe(breaker, probe, gate, token, probe_ms) end
 local still_alone = table.concat(lonely) .. suspects

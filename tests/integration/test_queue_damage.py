@@ -335,8 +335,9 @@ def test_jobs_in_nobodys_hands_are_found_put_back_and_counted(
     place.huey.push(jobs(*GOOD), NOW)
     redis_client.ltrim(storage.waiting, 4, -1)
     redis_client.hset(storage.jobs, "no key\xff", "no body")
+    redis_client.sadd(storage.consumers, "one")
     assert place.huey.counts().limbo == 5
-    assert place.huey.find_lost() == set()
+    assert place.huey.find_lost() == {"one"}
     assert place.huey.counts().limbo == 0
     assert place.huey.found_lost == 5
     assert "fault of ours" in caplog.text
@@ -346,4 +347,77 @@ def test_jobs_in_nobodys_hands_are_found_put_back_and_counted(
     assert [letter.reason for letter in place.huey.dead_letters.list()] == ["damaged"]
     redis_client.config_resetstat()
     place.huey.find_lost()
-    assert sum(command_counts(redis_client).values()) == 3, "sizes first"
+    assert sum(command_counts(redis_client).values()) == 4, "the script, who is known, and sizes first"
+
+
+@pytest.mark.parametrize("what", ["gone", "of another type"])
+def test_jobs_that_run_are_not_called_lost_when_nobody_knows_who_runs_them(
+    redis_url: str, redis_client: redis.Redis, queue_on: Places, what: str
+) -> None:
+    place = queue_on(redis_url, durations=replace(QUICK, lease_renewal=0.0))
+    may_end, consumers = threading.Event(), place.huey.storage.consumers
+    place.rules["slow"] = lambda: may_end.wait(10)
+    place.huey.push(jobs("slow"), NOW)
+    consumer = place.consume()
+    place.wait_for_runs(1)
+    with consumer.fetcher.lease.turn:
+        redis_client.delete(consumers)
+        if what == "of another type":
+            redis_client.set(consumers, what)
+        assert place.huey.find_lost() == set()
+        assert place.huey.found_lost == 0
+    place.huey.push(jobs("quick"), NOW)
+    place.wait_for_runs(2)
+    wait_until(lambda: redis_client.sismember(consumers, "one"))
+    may_end.set()
+    place.wait_until_settled()
+    assert sorted(place.runs) == ["quick", "slow"]
+
+
+def test_a_held_text_that_got_lost_is_written_again_by_the_one_who_lives(
+    redis_url: str, redis_client: redis.Redis, queue_on: Places
+) -> None:
+    place = queue_on(redis_url)
+    may_end = threading.Event()
+    place.rules["good0"] = lambda: may_end.wait(10)
+    place.huey.push(jobs(*GOOD), NOW)
+    consumer = place.consume(workers=1)
+    place.wait_for_runs(1)
+    with consumer.fetcher.lease.turn:
+        redis_client.delete(place.huey.storage.held_key("one"))
+    may_end.set()
+    place.wait_for_runs(15)
+    place.wait_until_settled()
+    assert sorted(place.runs) == sorted(GOOD), "each once"
+    assert redis_client.hlen(place.huey.storage.jobs) == 0
+
+
+def test_a_job_that_was_found_while_its_held_text_was_lost_runs_once_more_at_most_and_is_in_one_place(
+    redis_url: str, redis_client: redis.Redis, queue_on: Places
+) -> None:
+    place = queue_on(redis_url)
+    storage, may_end = place.huey.storage, threading.Event()
+    place.rules["good0"] = lambda: may_end.wait(10)
+    place.huey.push(jobs(*GOOD), NOW)
+    consumer = place.consume(workers=1)
+    place.wait_for_runs(1)
+    with consumer.fetcher.lease.turn:
+        redis_client.delete(storage.held_key("one"))
+        place.huey.find_lost()
+        found = place.huey.found_lost
+    assert found > 0
+    may_end.set()
+    wait_until(lambda: set(place.runs) == set(GOOD))
+    place.wait_until_settled()
+    assert len(place.runs) <= len(GOOD) + 1, "only the one that ran may run twice"
+    assert redis_client.hlen(storage.jobs) == 0
+
+
+def test_dead_letters_of_another_type_are_put_aside_by_the_rescue(
+    redis_url: str, redis_client: redis.Redis, queue_on: Places
+) -> None:
+    place = queue_on(redis_url)
+    redis_client.set(place.huey.storage.dead, "of another type")
+    place.huey.find_lost()
+    assert place.huey.counts().dead == 1, "the letter that tells of it"
+    assert redis_client.get(f"{place.huey.storage.dead}:damaged") == "of another type"

@@ -71,7 +71,8 @@ class _Script:
         gone = replace(_OPEN, non_reserved_seats=0)
         self._section("70026", {0: unreserved, 4: gone, 8: unreserved})  # unreserved seats go and come
         staff = replace(_OPEN, instructor="Staff")
-        self._section("70012", {0: staff, 2: _OPEN, 6: staff, 10: _OPEN})  # named twice
+        another = replace(_OPEN, instructor="Grace Hopper")
+        self._section("70012", {0: staff, 2: _OPEN, 6: staff, 10: another})  # named twice
         self._scene.resend_faults.add((fault, self._section("70020", opens)))
         self._scene.database_faults[(fault, self._section("70030", opens))] = WATCHER_READ
         self._scene.database_faults[(fault, self._section("70040", opens))] = STATE_READ

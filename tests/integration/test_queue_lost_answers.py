@@ -63,6 +63,10 @@ class Wire:
             raise TimeoutError("not answered")
         return answer
 
+    def send_at_once(self, *command: Any) -> Any:
+        """Past all fates."""
+        return self._send(*command)
+
     def arrive(self, number: int) -> None:
         """A late command reaches the server; nobody hears the answer."""
         command = self.late.pop(number)
@@ -79,6 +83,7 @@ class Actor:
         self.name, self.storage, self.wire = name, storage, Wire(storage)
         breaker = Breaker(storage.client, "t:", storage.doorbell, Durations())
         self.fetcher = Fetcher(storage, breaker, workers=WORKERS, worker_id=name)
+        self.fetcher._doorbell.wait = self._lose_ring  # type: ignore[method-assign]
         self.running: list[Delivery] = []
         self.decided: list[str] = []
 
@@ -87,6 +92,11 @@ class Actor:
         """Whether a thread is free and the next job is not marked."""
         held = self.fetcher.holdings
         return len(self.running) < WORKERS and self.fetcher._can_start() and held.ready[0].entry not in held.marked
+
+    def _lose_ring(self, _: float) -> bool:
+        """The server rang, and its answer was cut."""
+        self.wire.send_at_once("DEL", self.storage.doorbell)
+        raise ConnectionError("cut")
 
     def decide(self) -> None:
         """Its threads look what is to be done; each waits for its turn until it has done it."""
@@ -168,13 +178,16 @@ class LostAnswers(RuleBasedStateMachine):
         """For a moment all goes well, so that there is something to lose."""
         actor = self._actor(data)
         for number in range(ends + 1):
-            actor.decide()
-            for what in list(actor.decided):
-                actor.act(what)
-            while self._begin(actor):
-                pass
+            self._work(actor)
             if number < ends:
                 self._end(actor, data)
+
+    def _work(self, actor: Actor) -> None:
+        actor.decide()
+        for what in list(actor.decided):
+            actor.act(what)
+        while self._begin(actor):
+            pass
 
     @precondition(lambda self: self.actors)
     @rule(
@@ -208,7 +221,7 @@ class LostAnswers(RuleBasedStateMachine):
             elif what == "end":
                 self._end(waiting, data)
             elif what == "lose":
-                waiting.fetcher.lease.lose()
+                waiting.fetcher._listen()
             elif what == "take over":
                 self._take_over(waiting.name)
             elif what == "push":
@@ -263,6 +276,25 @@ class LostAnswers(RuleBasedStateMachine):
             fetcher.settle(lambda held: held.acknowledge(job))
             self.ended.add(job.id)
 
+    @precondition(lambda self: self.actors)
+    @rule(data=st.data())
+    def drain(self, data: st.DataObject) -> None:
+        """All that waits is done; then a job comes, and its ring is lost, while an answer is awaited."""
+        actor = self._actor(data)
+        for _ in range(2 * len(KEYS)):
+            self._work(actor)
+            while actor.running:
+                job = actor.running.pop()
+                actor.fetcher.settle(lambda held, job=job: held.acknowledge(job))
+                self.ended.add(job.id)
+        if actor.fetcher.lease.connected and actor.fetcher.intake.left == 0:
+            actor.wire.meanwhile = lambda: self._lose_a_ring(data, actor)
+            actor.fetcher._exchange(Wish())
+
+    def _lose_a_ring(self, data: st.DataObject, actor: Actor) -> None:
+        self.door.push([Job("work", data.draw(st.sampled_from(KEYS)), {})], NOW)
+        actor.fetcher._listen()
+
     @precondition(lambda self: any(wire.late for wire in self.wires))
     @rule(data=st.data())
     def arrive(self, data: st.DataObject) -> None:
@@ -282,7 +314,7 @@ class LostAnswers(RuleBasedStateMachine):
     def misfortune(self, data: st.DataObject, what: str, fates: list[str]) -> None:
         actor = self._actor(data)
         if what == "loses its doorbell":
-            actor.fetcher.lease.lose()
+            actor.fetcher._listen()
         elif what == "dies":
             self._forget(actor)
             self._take_over(actor.name)
@@ -334,6 +366,13 @@ class LostAnswers(RuleBasedStateMachine):
         count = Counter(places)
         for key, job_id in bodies.items():
             assert count[f"{key} {job_id}"] == 1, f"{key} is in {count[f'{key} {job_id}']} places"
+
+    @invariant()
+    def somebody_looks_for_what_waits(self) -> None:
+        client = self.door.client
+        if self.actors and client.llen(self.door.waiting) and not client.exists(self.door.doorbell):
+            idle = [one for one in self.actors.values() if one.fetcher.lease.connected and one.fetcher.intake.left == 0]
+            assert len(idle) < len(self.actors), "all of them wait for a ring that nobody gives"
 
     def teardown(self) -> None:
         for actor in list(self.actors.values()):

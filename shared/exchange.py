@@ -16,6 +16,7 @@ import socket
 import ssl
 import time
 import weakref
+import zlib
 from collections.abc import Mapping
 from contextlib import suppress
 from http.client import HTTPConnection, HTTPException, HTTPResponse, IncompleteRead
@@ -41,12 +42,13 @@ class NotConnectedError(requests.ConnectionError):
 def bounded_session(most: int) -> requests.Session:
     """A session that takes answers of `most` bytes, keeps one connection, and follows nothing but its caller.
 
+    A body packed by gzip is unpacked, within the same bound.
     `timeout`, in seconds and required, bounds everything from connecting to the answer's last byte; past it
     `requests.Timeout` is raised. Raises `TooLongError` and `NotConnectedError` too. Not to be shared between threads.
     """
     session = requests.Session()
     session.trust_env = False  # no proxies or netrc from the environment: settings are the only source
-    session.headers["Accept-Encoding"] = "identity"  # a bomb would be unpacked before it could be measured
+    session.headers["Accept-Encoding"] = "identity"  # whoever expects much asks for gzip
     session.max_redirects = 0
     for scheme in ("http://", "https://"):
         session.mount(scheme, _Adapter(most))
@@ -81,10 +83,12 @@ class _Adapter(BaseAdapter):
             raise requests.ReadTimeout(request=request) from error
         except (OSError, HTTPException) as error:
             raise requests.ConnectionError(request=request) from error
+        if len(body) <= self._most:
+            if not answer.will_close:
+                self._wire = wire
+            body = _unpacked(answer, body, self._most + 1)
         if len(body) > self._most:
             raise TooLongError(request=request)
-        if not answer.will_close:
-            self._wire = wire
         return _response(request, answer, body)
 
     def close(self) -> None:
@@ -192,6 +196,19 @@ class _Reader(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         self._socket.settimeout(self._wire.left())
         return self._socket.recv_into(buffer)
+
+
+def _unpacked(answer: HTTPResponse, body: bytes, most: int) -> bytes:
+    """The body as it was before it was packed, `most` bytes of it at most: a bomb is measured while it is unpacked.
+
+    What cannot be unpacked stays as it came, for its reader to refuse.
+    """
+    if (answer.getheader("Content-Encoding") or "").strip().lower() != "gzip":
+        return body
+    try:
+        return zlib.decompressobj(16 + zlib.MAX_WBITS).decompress(body, most)
+    except zlib.error:
+        return body
 
 
 def _response(request: requests.PreparedRequest, answer: HTTPResponse, body: bytes) -> requests.Response:

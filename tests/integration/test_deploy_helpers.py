@@ -23,7 +23,7 @@ from workshop.parts.postgres_files import server_programs
 
 def test_caddy_gets_its_names_from_the_settings_and_no_secret() -> None:
     given = {"site_url": "https://classes.example.edu", "site_upstream": "https://site.example.com"}
-    settings = Settings.model_validate({**given, "host": "0.0.0.0", "port": 8099, "cron_secret": "SECRET"})
+    settings = Settings.model_validate({**given, "host": "0.0.0.0", "port": 8099, "cron_secret": "SECRET-OF-SIXTEEN"})
     assert environment(settings, "2.6.2") == {
         "DOMAIN": "classes.example.edu",
         "FUNCTIONS": "127.0.0.1:8099",

@@ -17,7 +17,7 @@ from tests.support.stage import EVEN, ODD, Stage
 
 
 def check(stage: Stage, section: Section = EVEN) -> None:
-    stage.parts.checker.check(CheckOrder(section, now=stage.clock()))
+    stage.parts.checker.check(CheckOrder(section, 60, now=stage.clock()))
 
 
 def card(stage: Stage) -> Card:

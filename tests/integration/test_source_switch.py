@@ -77,12 +77,12 @@ class Town:
 
     def _look_at_sections(self, parts: Wiring) -> None:
         for one in self.timelines:
-            parts.checker.check(CheckOrder(Section(TERM, one.class_nbr), now=self.clock()))
+            parts.checker.check(CheckOrder(Section(TERM, one.class_nbr), 60, now=self.clock()))
 
     def _look_at_listings(self, parts: Wiring) -> None:
         listings = sorted({Listing(TERM, one.course.subject) for one in self.timelines})
         parts.looker.refresh(listings, self.clock())
-        parts.looker.commit([parts.looker.look(one, now=self.clock()) for one in listings], now=self.clock())
+        parts.looker.commit([parts.looker.look(one, 60, now=self.clock()) for one in listings], now=self.clock())
 
     def told(self) -> list[tuple[str, str]]:
         """To whom mail was accepted, and of what."""

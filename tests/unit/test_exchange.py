@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import socket
 import ssl
 import threading
@@ -178,3 +179,24 @@ def test_a_server_whose_certificate_nobody_vouches_for_is_not_told_anything(tmp_
     ):
         session.post(server.url, data=b"secret", timeout=10)
     assert server.heard == b""
+
+
+def packed(body: bytes) -> bytes:
+    body = gzip.compress(body)
+    return b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+
+
+def test_a_packed_body_is_unpacked() -> None:
+    with Saying(packed(b"[1, 2]")) as server, bounded_session(100) as session:
+        assert session.get(server.url, timeout=5).json() == [1, 2]
+
+
+def test_a_packed_body_is_measured_while_it_is_unpacked() -> None:
+    with Saying(packed(bytes(50_000_000))) as server, bounded_session(100_000) as session, pytest.raises(TooLongError):
+        session.get(server.url, timeout=5)
+
+
+def test_what_only_claims_to_be_packed_is_left_as_it_came() -> None:
+    head = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 5\r\n\r\n"
+    with Saying(head + b"plain") as server, bounded_session(100) as session:
+        assert session.get(server.url, timeout=5).content == b"plain"

@@ -167,6 +167,7 @@ class Respondent:
 def _session() -> requests.Session:
     """A session that keeps no cookie from one case to the next."""
     session = bounded_session(MOST_BYTES)
+    session.max_redirects = 1  # none is followed; with 0 the library would refuse to show one
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
     return session
 

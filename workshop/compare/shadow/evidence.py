@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from shared.sections.people import is_staff
 from shared.sections.slots import ROUND, SLOT, group_of, latest_slot
 from workshop.compare.replay.decisions import Key
 from workshop.compare.shadow.looks import Look, Looks, told_apart
@@ -204,9 +205,11 @@ def _unreadable(evidence: Evidence, one: Told, what: str) -> bool:  # noqa: ARG0
     return one.kind == "seat_available" and None in seats
 
 
-def _unnamed(evidence: Evidence, one: Told, what: str) -> bool:  # noqa: ARG001 - one of a kind
+def _unnamed(evidence: Evidence, one: Told, what: str) -> bool:
+    """Nobody was named by an empty name, or the name that came back had been there before: no news to us."""
     names = [look.facts.instructor_name for look in _near(evidence, one) if look.facts]
-    return one.kind == "instructor_assigned" and any(name in (None, "") for name in names)
+    came_back = len(names) > 1 and what == MISSED and names[-1] in names[:-1] and any(map(is_staff, names))
+    return one.kind == "instructor_assigned" and (came_back or any(name in (None, "") for name in names))
 
 
 _EVIDENCE: dict[str, Callable[[Evidence, Told, str], bool]] = {

@@ -13,6 +13,8 @@ from weakref import WeakSet
 from redis import BlockingConnectionPool, Redis, RedisError
 from redis.exceptions import NoScriptError, OutOfMemoryError, ReadOnlyError
 
+ANSWER_SECONDS = 5.0
+"""How long an answer is waited for, unless a client is told otherwise."""
 _SHARED = Path(__file__).parent
 
 _NO_WRITES = re.compile(r"\b(OOM|READONLY|MISCONF|NOREPLICAS|UNBLOCKED)\b")
@@ -20,6 +22,7 @@ _NO_WRITES = re.compile(r"\b(OOM|READONLY|MISCONF|NOREPLICAS|UNBLOCKED)\b")
 error has them somewhere in its text."""
 
 __all__ = [
+    "ANSWER_SECONDS",
     "Doorbell",
     "Redis",
     "RedisError",
@@ -76,7 +79,9 @@ class _Client(Redis):
             raise
 
 
-def connect_redis(url: str, *, timeout: float = 5.0, pool_size: int = 8, writes: Writes | None = None) -> Redis:
+def connect_redis(
+    url: str, *, timeout: float = ANSWER_SECONDS, pool_size: int = 8, writes: Writes | None = None
+) -> Redis:
     """A client for `redis://`, `rediss://` or `unix://`, with or without password; connects at first use.
 
     `timeout` (seconds) bounds each answer, so a client that blocks needs one longer than its blocking command:
@@ -163,8 +168,8 @@ class Doorbell:
         """Make the current wait, or the next one, return at once. At most a ring is lost, never a job."""
         self._interrupted = True
         began = time.monotonic()
-        while not self._silent.is_set() and (waited := time.monotonic() - began) < 1.0:
-            if not self._unblock() and waited > 0.3:
+        while not self._silent.is_set() and time.monotonic() - began < 1.0:
+            if not self._unblock() and time.monotonic() - began > 0.3:  # a server that hangs was asked for seconds
                 self._client.connection_pool.disconnect()
             self._silent.wait(0.02)
 

@@ -177,7 +177,7 @@ class LeasedConsumer(Consumer):  # type: ignore[misc]  # huey has no types
         for control in self.controls:
             left = began + (self.durations.drain + self.durations.stop) / 2 - time.monotonic()
             self._threads[control.name].join(max(left, 0.0))
-        self.left_cleanly = self.fetcher.leave()
+        self.left_cleanly = self.fetcher.leave(began + self.durations.stop - time.monotonic())
         for hook in self.huey._shutdown.values():
             hook()
         self.stop_flag.set()

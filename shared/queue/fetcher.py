@@ -7,6 +7,7 @@ of it in `lease.py`. The lock is never held during a round trip; `lease.turn` is
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -16,7 +17,7 @@ from shared.queue.intake import Intake, Taken, Wish
 from shared.queue.jobs import Delivery
 from shared.queue.lease import LONGEST_NAP, Lease
 from shared.queue.storage import QueueStorage
-from shared.redis import RedisError, wall_clock
+from shared.redis import ANSWER_SECONDS, RedisError, wall_clock
 from shared.source.breaker import Breaker, BreakerStatus
 
 _SHORTEST_HOLD = 0.05  # seconds: whatever closes the gate, it is not asked again faster
@@ -104,11 +105,17 @@ class Fetcher:
             settled = self.holdings.settled
             wanted = bool(settled) if keys is None else any(job.key in keys for job in settled.acked)
         if wanted and self.lease.connected:
-            self._exchange(Wish())
+            self._exchange(Wish(), unless_lost=True)
 
-    def leave(self) -> bool:
-        """Write what is left to write, and say goodbye; false when Redis still counts jobs as ours."""
+    def leave(self, seconds: float = math.inf) -> bool:
+        """Write what is left to write, and say goodbye; false when Redis still counts jobs as ours.
+
+        A Redis that did not answer is not asked again where `seconds` are fewer than its answer may take.
+        """
+        ends_at = time.monotonic() + seconds
         for _ in range(3):  # jobs that Redis had forgotten, or given us without our knowing, need more than one
+            if not self.lease.connected and time.monotonic() + ANSWER_SECONDS > ends_at:
+                break
             if self.holdings.settled or not self.lease.is_empty:
                 self._exchange(Wish())
             if not self.lease.connected:
@@ -185,11 +192,11 @@ class Fetcher:
         if not known and self.lease.connected:
             self._exchange(Wish())
 
-    def _exchange(self, wish: Wish | None) -> None:
-        """One round trip; without a wish, for jobs."""
+    def _exchange(self, wish: Wish | None, *, unless_lost: bool = False) -> None:
+        """One round trip; without a wish, for jobs. `unless_lost`: not if whoever had the turn before got no answer."""
         with self.lease.turn:
             with self.lock:
-                if self.finished:
+                if self.finished or (unless_lost and not self.lease.connected):
                     return
                 held = self.holdings
                 marked = held.marked

@@ -490,6 +490,29 @@ def test_what_ended_while_it_became_somebody_elses_is_not_settled(model: LostAns
     assert model.door.client.hexists(model.door.jobs, job.key), "the one who has it now will settle it"
 
 
+def test_a_stop_asks_a_silent_redis_no_more_than_its_time_allows(model: LostAnswers) -> None:
+    actor = hold_some(model)
+    fetcher = actor.fetcher
+
+    class Turn:
+        """Whoever had the turn before found that Redis does not answer."""
+
+        def __enter__(self) -> None:
+            fetcher.lease.lose()
+
+        def __exit__(self, *_: object) -> None: ...
+
+    own, fetcher.lease.turn = fetcher.lease.turn, Turn()  # type: ignore[assignment]
+    actor.wire.fates = ["never"]
+    fetcher.hand_back(Holdings.give_back_all, for_good=True)
+    assert actor.wire.fates == ["never"], "nothing was asked"
+    fetcher.lease.turn = own
+    assert not fetcher.leave(4.0)
+    assert actor.wire.fates == ["never"], "an answer may take five seconds"
+    model._take_over(actor.name)
+    model._forget(actor)
+
+
 def test_no_lost_answer_loses_a_job(redis_server: EmbeddedRedis, request: pytest.FixtureRequest) -> None:
     LostAnswers.server = redis_server
     limits = settings(

@@ -219,7 +219,7 @@ def test_whoever_asks_when_there_are_never_too_many_calls_nor_more_than_two_at_o
         if before and want and before.marks[-1] > server.now:
             continue  # a process asks again when it has used what it has
         if before:
-            before.given_back = max(server.now, before.first)  # none of its calls is on its way any more
+            before.given_back = server.now  # none of its calls is on its way, and marks to come are not used
         count, wait, _ = run(None, ["test:pause", "test:turns"], [lane, holder, want, *limits])
         if count:
             grant = Grant(lane, holder, server.now + wait / 1000, count, limits[0] / 1000)

@@ -183,7 +183,9 @@ def test_jobs_in_nobodys_hands_are_put_back_by_the_rescue(watched: Stage) -> Non
     one = duties(watched.parts)
     one.register(never_stopping)
     one.catch_up(due(watched), never_stopping)
-    watched.parts.redis.delete(watched.parts.huey.storage.waiting)  # as if an answer had been lost with them
+    storage = watched.parts.huey.storage
+    watched.parts.redis.sadd(storage.consumers, one.worker.incarnation)  # somebody is known to hold something
+    watched.parts.redis.delete(storage.waiting)  # as if an answer had been lost with them
     assert watched.parts.huey.counts().limbo == 2
     one.rescue()
     assert (queued(watched), watched.parts.huey.counts().limbo) == (2, 0)

@@ -119,7 +119,7 @@ def test_a_lost_terminal_changes_nothing(site: Site) -> None:
     with site.server.start(script, "--settle", "1", "--hold", "1", new_session=True) as front:
         wait_for(site.server.state / "unit-pid")
         os.killpg(front.pid, signal.SIGHUP)
-        front.communicate(timeout=30)
+        front.communicate(timeout=100)
     assert front.returncode == -signal.SIGHUP
     wait_for(site.server.state / "unit-ended")
     assert site.in_service == good
@@ -133,7 +133,7 @@ def test_stopping_its_unit_goes_back(site: Site) -> None:
     with site.server.start(script, "--settle", "60", "--hold", "0", new_session=True) as front:
         wait_for(site.base / "trial")
         os.kill(int((site.server.state / "unit-pid").read_text()), signal.SIGTERM)
-        said, _ = front.communicate(timeout=30)
+        said, _ = front.communicate(timeout=100)
     assert front.returncode == 3, said
     assert site.in_service == before
 

@@ -198,6 +198,8 @@ def test_a_value_written_by_hand_means_the_same_to_readers_and_to_the_rules(
     assert breaker.status().failure_count == 1
 
 
+# The stand-in hangs up after an error, at times before the next command has been answered.
+@pytest.mark.parametrize("any_redis_url", [pytest.param("redis_server", marks=pytest.mark.real_redis)], indirect=True)
 def test_a_key_of_another_type_in_its_place_is_nothing_stored(
     breaker_with: Callable[[Durations], Breaker], any_redis_url: str
 ) -> None:

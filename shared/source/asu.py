@@ -42,7 +42,7 @@ MAX_ANSWER_BYTES = 8 * 1024 * 1024
 MAX_PAGES = 25
 """Five thousand sections: five times the largest subject."""
 FEW, SHARE = 5, 0.2
-"""So many rows that cannot be read, and such a part of all, and nothing of the answer is believed."""
+"""So many rows without seats that can be read, and such a part of all, and nothing of the answer is believed."""
 _SUBJECT = re.compile(r"[A-Z]{1,8}")
 _FIXED = {
     "refine": "Y",
@@ -184,7 +184,7 @@ class _Pages:
     def reading(self) -> Reading | Broken:
         """All of them together, unless too many of their rows make no sense."""
         every = len(self._rows) + self._nameless
-        unreadable = self._nameless + sum(isinstance(row, Unreadable) for row in self._rows.values())
+        unreadable = self._nameless + sum(not _says_seats(row) for row in self._rows.values())
         if unreadable >= max(FEW, every * SHARE):
             return Broken(f"asu sent {unreadable} of {every} rows that cannot be read")
         return Reading(self._rows, self._is_complete, self.calls, NAME)
@@ -235,6 +235,10 @@ def _row_of(section: Section, page: _Page) -> Any | NotFound | Broken:
     if None in numbers or len(numbers) < (page.total or 0):
         return Broken("asu's answer does not tell whether the section is there")
     return NotFound()
+
+
+def _says_seats(row: Row) -> bool:
+    return isinstance(row, Gone) or (isinstance(row, Found) and row.facts.seats_available is not None)
 
 
 def _alone(row: Row) -> Answer:

@@ -1,8 +1,8 @@
 """One row of ASU's catalog: which section it is, and what it says of it.
 
-The interface is undocumented; what is read here was seen in captured answers (docs/sources.md). A row is read whole or
-not at all: a number that is missing or no number makes it `Unreadable`, never 0. Only what no mail hangs on (place,
-times, title) may be missing.
+The interface is undocumented; what is read here was seen in captured answers (docs/sources.md). A row that does not say
+which section it is of, or whether that is held at all, is `Unreadable`. Everything else may be missing, and is unknown
+then: a number of seats that is missing or no number is never 0.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ def _text(value: object) -> str:
     return one_line(html.unescape(_TAG.sub(" ", value)) if "<" in value or "&" in value else value)
 
 
-def _count(value: object) -> object:
-    """A number of seats: an int, or the digits that the index tells it in."""
+def _count(value: object) -> int | None:
+    """A believable number of seats, told as an int or, by the index, in digits; else `None`: unknown."""
     if isinstance(value, str) and _NUMBER.fullmatch(value.strip()):
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MAX_SEATS:
-        raise ValueError("not a number of seats")
+        return None
     return value
 
 
@@ -55,9 +55,13 @@ def _names(value: object) -> object:
     )
 
 
+def _mapping(value: object) -> object:
+    return value if isinstance(value, dict) else {}
+
+
 Text = Annotated[str, BeforeValidator(_text)]
 Texts = Annotated[tuple[str, ...], BeforeValidator(_texts)]
-Count = Annotated[int, BeforeValidator(_count)]
+Count = Annotated[int | None, BeforeValidator(_count)]
 
 
 class _Seats(BaseModel):
@@ -65,12 +69,14 @@ class _Seats(BaseModel):
 
     model_config = ConfigDict(hide_input_in_errors=True)
 
-    capacity: Count = Field(alias="ENRL_CAP")
-    enrolled: Count = Field(alias="ENRL_TOT")
+    capacity: Count = Field(None, alias="ENRL_CAP")
+    enrolled: Count = Field(None, alias="ENRL_TOT")
 
     @property
-    def left(self) -> int:
-        """Seats left; more people than seats means none."""
+    def left(self) -> int | None:
+        """Seats left; more people than seats means none, and one number without the other says nothing."""
+        if self.capacity is None or self.enrolled is None:
+            return None
         return max(0, self.capacity - self.enrolled)
 
 
@@ -112,7 +118,7 @@ class _Row(BaseModel):
     model_config = ConfigDict(hide_input_in_errors=True)
 
     told: _Class = Field(alias="CLAS")
-    seats: _Seats
+    seats: Annotated[_Seats, BeforeValidator(_mapping)]
     days: Texts = Field((), alias="DAYLIST")
     places: Annotated[tuple[str, ...], BeforeValidator(_names)] = Field((), alias="LOCATIONBUILDING")
     reserved: object = Field(None, alias="reservedSeatsInfo")
@@ -139,11 +145,10 @@ class _Row(BaseModel):
         """
         if self.told.has_reserved != "Y" or not isinstance(self.reserved, list) or not self.reserved:
             return None
-        try:
-            groups = [_Seats.model_validate(group) for group in self.reserved]
-        except ValidationError:
+        kept = [_Seats.model_validate(_mapping(group)).left for group in self.reserved]
+        if self.seats.left is None or None in kept:
             return None
-        seats = max(0, self.seats.left - sum(group.left for group in groups))
+        seats = max(0, self.seats.left - sum(filter(None, kept)))
         return seats if self.told.flag and (seats > 0) == (self.told.flag == "O") else None
 
     def _meetings(self) -> Iterable[str]:

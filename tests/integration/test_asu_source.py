@@ -178,8 +178,8 @@ class TestOneSection:
         catalog.will(told([row({"CLASSSTAT": "X"})]))
         assert asu.look_up(HERE, 5) == NotFound()
 
-    def test_one_that_cannot_be_read_is_a_failure(self, asu: Asu, catalog: Catalog) -> None:
-        catalog.will(told([row(seatInfo={})]))
+    def test_one_that_does_not_say_what_it_is_about_is_a_failure(self, asu: Asu, catalog: Catalog) -> None:
+        catalog.will(told([row({"SUBJECT": ""})]))
         assert isinstance(asu.look_up(HERE, 5), Broken)
 
 
@@ -238,7 +238,7 @@ class TestListings:
         assert isinstance(asu.read(CSE, 5), Broken)
 
     def test_gone_and_unreadable_rows_are_told_as_such(self, asu: Asu, catalog: Catalog) -> None:
-        mixed = [*rows(1), row({"CLASSNBR": "00002", "CLASSSTAT": "X"}), row({"CLASSNBR": "00003"}, seatInfo={})]
+        mixed = [*rows(1), row({"CLASSNBR": "00002", "CLASSSTAT": "X"}), row({"CLASSNBR": "00003", "SUBJECT": ""})]
         catalog.will(told(mixed))
         read = self._read(asu).rows
         assert (type(read["00001"]), read["00002"], read["00003"]) == (Found, Gone(), Unreadable())
@@ -248,10 +248,18 @@ class TestListings:
         catalog.will(told([*rows(1), row({"CLASSNBR": None})]), told([]))
         assert not self._read(asu).is_complete
 
+    def test_a_row_without_seats_is_no_failure_of_the_look_and_its_seats_are_unknown(
+        self, asu: Asu, catalog: Catalog
+    ) -> None:
+        catalog.will(told([row({"CLASSNBR": "12431", "ENRLTOT": "", "ENRLCAP": "30"}, seatInfo=...)]))
+        answer = asu.look_up(HERE, 5)
+        assert isinstance(answer, Found)
+        assert (answer.facts.seats_available, answer.facts.seats_capacity) == (None, 30)
+
     @pytest.mark.parametrize(
         ("bad", "good", "is_broken"), [(4, 0, False), (5, 20, True), (5, 21, False), (40, 160, True)]
     )
-    def test_many_unreadable_rows_make_the_whole_answer_unbelievable(
+    def test_many_rows_without_seats_make_the_whole_answer_unbelievable(
         self, asu: Asu, catalog: Catalog, bad: int, good: int, is_broken: bool
     ) -> None:
         spoiled = [row({"CLASSNBR": f"{number:05}"}, seatInfo={"SEATS": 3}) for number in range(bad)]

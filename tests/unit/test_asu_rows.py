@@ -78,21 +78,25 @@ def test_live_numbers_go_before_the_indexs_which_stand_in_only_where_there_are_n
     for nothing in (..., None):
         assert facts({"ENRLTOT": "28"}, seatInfo=nothing).seats_available == 2
     # A live number that makes no sense is no reason to believe an old one.
-    assert read_row(row({"ENRLTOT": "28"}, seatInfo={"ENRL_CAP": 30}), "2267") == Unreadable()
+    assert facts({"ENRLTOT": "28"}, seatInfo={"ENRL_CAP": 30}).seats_available is None
 
 
 @pytest.mark.parametrize("live", [True, False])
-@pytest.mark.parametrize("name", ["cap", "tot"])
+@pytest.mark.parametrize("name", ["CAP", "TOT"])
 @pytest.mark.parametrize("value", [..., None, "", "many", -1, "-1", 2.5, True, [], 10**9, float("nan")])
-def test_seats_that_are_missing_or_no_number_make_the_row_unreadable_never_zero(
+def test_seats_that_are_missing_or_no_number_are_unknown_never_zero_and_the_rest_of_the_row_is_read(
     value: object, name: str, live: bool
 ) -> None:
-    if live:
-        numbers = {"ENRL_CAP": 30, "ENRL_TOT": 27, f"ENRL_{name.upper()}": value}
-        seats = {key: number for key, number in numbers.items() if number is not ...}
-        assert read_row(row(seatInfo=seats), "2267") == Unreadable()
-    else:
-        assert read_row(row({f"ENRL{name.upper()}": value}, seatInfo=...), "2267") == Unreadable()
+    numbers = {"ENRL_CAP": 30, "ENRL_TOT": 27, f"ENRL_{name}": value}
+    seats = {key: number for key, number in numbers.items() if number is not ...}
+    seen = facts(seatInfo=seats) if live else facts({f"ENRL{name}": value}, seatInfo=...)
+    assert (seen.seats_available, seen.seats_capacity) == (None, None if name == "CAP" else 30)
+    assert seen.instructor_name == facts().instructor_name
+
+
+@pytest.mark.parametrize("live", ["3 of 30", [], 7])
+def test_live_seats_of_a_strange_shape_are_unknown(live: object) -> None:
+    assert facts(seatInfo=live).seats_available is None
 
 
 @given(st.integers(0, 1000), st.integers(0, 1000))

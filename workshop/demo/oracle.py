@@ -91,10 +91,10 @@ def judge_looks(
     for look in looks:
         for class_nbr in look.class_nbrs:
             present = [one for one in watchers.get(class_nbr, ()) if one.since_ms <= look.at_ms]
-            shown = show(campus[class_nbr].at(look.at_ms), look.door)
-            if not present or shown is None:
+            if not present:
                 continue
             verdict.checks += 1
+            shown = show(campus[class_nbr].at(look.at_ms), look.door)
             kinds = memories[class_nbr].look(shown, look.door)
             verdict.namings += NAME in kinds
             if SEAT in kinds:
@@ -120,7 +120,7 @@ def openings_of(timeline: Timeline, door: str) -> list[tuple[int, int | None]]:
     found: list[tuple[int, int | None]] = []
     for time, values in zip(timeline.times, timeline.values, strict=True):
         shown = show(values, door)
-        kinds = memory.look(shown, door) if shown else []
+        kinds = memory.look(shown, door)
         if SEAT in kinds or _FULL in kinds:
             if since is not None:
                 found.append((since, time))
@@ -128,22 +128,23 @@ def openings_of(timeline: Timeline, door: str) -> list[tuple[int, int | None]]:
     return found if since is None else [*found, (since, None)]
 
 
-def show(values: Values, door: str) -> Values | None:
-    """What can be read of `values` at one of the campus's doors; `None`: nothing.
+def show(values: Values, door: str) -> Values:
+    """What can be read of `values` at one of the campus's doors.
 
-    The scraper tells everything as it is. The catalog tells people and places, so that more people than places mean no
-    seat, and a row without either cannot be read at all. Its own word for "open" belongs to all seats: where it says so
-    and none is left for everybody, or the other way round, nobody knows about those.
+    The scraper tells everything as it is. The catalog tells people and places: more people than places mean no seat,
+    fewer than none mean nothing, and either without the other tells nothing of seats. Its own word for "open" belongs
+    to all seats: where it says so and none is left for everybody, or the other way round, nobody knows about those.
     """
     if door == "scraper":
         return values
+    told = replace(values, instructor=values.instructor or "Staff", seats_available=None, non_reserved_seats=None)
     seats, free = values.seats_available, values.non_reserved_seats
     if seats is None or values.seats_capacity is None or seats > values.seats_capacity:
-        return None
+        return told
     seats = max(0, seats)
     if free is not None and (free == 0) != (seats == 0):
         free = None
-    return replace(values, instructor=values.instructor or "Staff", seats_available=seats, non_reserved_seats=free)
+    return replace(told, seats_available=seats, non_reserved_seats=free)
 
 
 class _Memory:

@@ -79,10 +79,12 @@ def declare_task(huey: LeasedHuey, parts: Wiring) -> None:
         if delivery is None:
             raise RuntimeError("process_section runs in a consumer; use `./run.sh ops check` to check by hand")
         if "listing" in delivery.payload:
-            emails, alone = look_queued(parts.checker, parts.looker, delivery, parts.durations)
-            if alone:
+            looked = look_queued(parts.checker, parts.looker, delivery, parts.durations)
+            emails = looked.emails
+            huey.dead_letters.resolve_seen([section.key for section in looked.seen])
+            if looked.alone:
                 tick_id, replay = delivery.payload["tick_id"], delivery.now is not None
-                parts.ticker.requeue(alone, tick_id, replay=replay, urgent=False)
+                parts.ticker.requeue(looked.alone, tick_id, replay=replay, urgent=False)
         else:
             emails = check_queued(parts.checker, delivery, parts.durations).emails_queued
         if emails:

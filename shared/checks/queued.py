@@ -6,6 +6,7 @@ import logging
 import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from shared.backoff import retry_delay
@@ -30,6 +31,15 @@ log = logging.getLogger(__name__)
 
 MOST_ALONE = 20
 """So many sections that a look did not find are looked up alone; more of them mean that the look is to be repeated."""
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """What the floor's look at a listing did: emails owed, the sections it spoke for, and those to look up alone."""
+
+    emails: int
+    seen: list[Section]
+    alone: list[Section]
 
 
 def check_queued(
@@ -65,13 +75,12 @@ def look_queued(
     delivery: Delivery,
     durations: Durations,
     pick: Callable[[float, float], float] = random.uniform,
-) -> tuple[int, list[Section]]:
-    """Run the floor's look at a listing that `delivery` carries; returns how many emails it owes, and whom to look up
-    alone.
+) -> Looked:
+    """Run the floor's look at a listing that `delivery` carries.
 
-    Those are due, and the look says nothing of them: they are not in it, their row cannot be read, or the listing's
-    source may not be asked while another one stands in, which knows single sections only. Raises as `check_queued`; the
-    end of the last attempt is recorded on each section that was due.
+    To be looked up alone is who is due and of whom the look says nothing: not in it, a row that cannot be read, or the
+    listing's source may not be asked while another one stands in, which knows single sections only. Raises as
+    `check_queued`; the end of the last attempt is recorded on each section that was due.
     """
     payload, now = delivery.payload, _now_of(delivery)
     listing, tick_id = Listing(*payload["listing"]), payload["tick_id"]
@@ -86,13 +95,14 @@ def look_queued(
                 if checker.sources.is_one or isinstance(error, BreakerUnknownError):
                     raise
                 log.warning("listing not read; its sections are looked up alone", extra={"error": str(error)})
-                return 0, due
+                return Looked(0, [], due)
             [report] = looker.commit([look], tick_id=tick_id, touch=True, now=now)
             alone = [one for one in due if one.class_nbr not in report.covered | report.gone]
             if len(alone) > MOST_ALONE and not look.reading.is_complete:
                 raise CheckError("the listing came without many of its sections", retry=True)
     log.info("listing looked at", extra={"sections": len(report.covered), "alone": len(alone)})
-    return report.emails_queued, alone
+    seen = [Section(listing.term, class_nbr) for class_nbr in sorted(report.covered)]
+    return Looked(report.emails_queued, seen, alone)
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -85,6 +86,13 @@ class DeadLetters:
     def resolve(self, key: str) -> bool:
         """The section has been checked after all, outside of the queue (in it, every success does this)."""
         return self.drop(key)
+
+    def resolve_seen(self, keys: Sequence[str]) -> None:
+        """A job of another key has checked these too, as a listing's look does. For a process that takes jobs: while
+        it knows of no dead letters, this costs nothing.
+        """
+        if keys and self._storage.has_dead:
+            self._client.hdel(self._storage.dead, *keys)
 
 
 def _job_in(key: str, letter: dict[str, Any]) -> Delivery:

@@ -78,6 +78,8 @@ class QueueStorage(BaseStorage):  # type: ignore[misc]  # huey has no types
         self._held_prefix = f"{self.waiting}:held:"
         self._breaker = f"{prefix}circuit:{gate}"
         self._prefix, self._url = prefix, url
+        self.has_dead = False
+        """Whether there were dead letters when this process last took jobs."""
 
     def takes_writes(self) -> bool:
         """Whether Redis takes what this process writes, as it was last seen; asked again only where it did not."""
@@ -135,7 +137,9 @@ class QueueStorage(BaseStorage):  # type: ignore[misc]  # huey has no types
         for entries in (settled.front[::-1], settled.back):
             arguments += [len(entries), *(delivery.entry for delivery in entries)]
         arguments += _with_text((delivery.entry, letter) for delivery, letter in settled.buried)
-        reason, wait, left, breaker, probe, alone, corrected, taken, lost = _TAKE(self.client, keys, arguments)
+        answer = _TAKE(self.client, keys, arguments)
+        reason, wait, left, breaker, probe, alone, corrected, taken, lost, has_dead = answer
+        self.has_dead = bool(has_dead)
         marked = max(wish.may_start, -(-len(taken) // 2 // _FRACTION) if wish.flows else 0)
         lines = (f"{'R' if n < marked else 'B'} {entry}\n" for n, entry in enumerate(taken[::2]))
         return Taken(

@@ -2,7 +2,8 @@
 -- KEYS: waiting, jobs, held text, lease, doorbell, consumers, dead letters, pause, breaker, alone, dead flag, probe.
 -- ARGV: see `arguments` below, then six lists, each preceded by its length.
 -- Answers {reason, wait in ms, left waiting (-1: unknown), breaker, probe token, alone, '=' and the held text if it is not
--- what the caller would expect, {entry, body, ...}, {lost entry, '1' if someone else has it, ...}}.
+-- what the caller would expect, {entry, body, ...}, {lost entry, '1' if someone else has it, ...},
+-- 1 if there are dead letters}.
 
 local waiting, jobs, held, lease, doorbell, consumers = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local dead, pause, breaker, alone, dead_flag, probe = KEYS[7], KEYS[8], KEYS[9], KEYS[10], KEYS[11], KEYS[12]
@@ -239,4 +240,5 @@ elseif left == 0 and #taken > 0 then
   redis.call('DEL', doorbell) -- nothing is left to wake anyone for
 end
 tell_put_aside(dead, dead_flag, now, cap)
-return {reason, wait, left, gate.raw, reason == 'probe' and token or '', was_alone, corrected, taken, lost}
+return {reason, wait, left, gate.raw, reason == 'probe' and token or '', was_alone, corrected, taken, lost,
+  flags[4] and 1 or 0}

@@ -74,6 +74,7 @@ def verdict(
     mails: list[dict[str, Any]] | None = None,
     rejected: set[str] | None = None,
     baselines: list[dict[str, Any]] | None = None,
+    without_seats: list[tuple[float, float]] | None = None,
     **played: Any,
 ) -> Verdict:
     slots = [
@@ -88,6 +89,7 @@ def verdict(
         [MAIL] if mails is None else mails,
         rejected or set(),
         [{"class_nbr": NUMBER, "seats": 0, "instructor": "Staff"}] if baselines is None else baselines,
+        without_seats or [],
     )
 
 
@@ -150,6 +152,21 @@ def test_a_scrape_that_slept_through_the_change_may_have_seen_either() -> None:
     slept = Commit(NUMBER, at(1), 3, "Staff", datetime.fromtimestamp(250.0, UTC))
     judged = verdict(commits=[COMMITS[0], slept], outbox=[ROW | {"observed_at": at(1)}])
     assert judged.good
+
+
+def test_seats_that_the_catalog_left_out_may_stand_as_they_were_and_only_then() -> None:
+    commits = [COMMITS[0], seen(2, 0)]
+    assert verdict(commits=commits, outbox=[], mails=[]).wrong
+    assert verdict(commits=commits, outbox=[], mails=[], without_seats=[(201.0, 203.0)]).good
+    assert verdict(commits=commits, outbox=[], mails=[], without_seats=[(203.0, 204.0)]).wrong
+    assert verdict(commits=[COMMITS[0], seen(2, 1)], outbox=[], mails=[], without_seats=[(201.0, 203.0)]).wrong
+
+
+def test_an_opening_that_was_left_out_is_owed_when_it_is_seen_at_last() -> None:
+    commits = [COMMITS[0], seen(2, 0, committed=202.0), seen(3, 3)]
+    judged = verdict(commits=commits, outbox=[ROW | {"observed_at": at(3)}], without_seats=[(201.0, 203.0)])
+    assert judged.good
+    assert (judged.owed, judged.sent) == (1, 1)
 
 
 def test_a_seed_means_the_same_plan_and_every_kind_of_fault_comes_early() -> None:

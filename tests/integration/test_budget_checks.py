@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 
 import pytest
 import redis
 
-import huey_app
 from shared.checks.tick import TickOrder
 from shared.database import connect_postgres
 from shared.sections.section import Section
-from shared.wiring import Wiring
 from tests.support.redis import command_counts, wait_until
-from tests.support.stage import COURSE, TERM, Stage
+from tests.support.stage import COURSE, TERM, Stage, consuming
 from workshop.bench.turns import TurnCounter
 from workshop.campus.campus import Campus
 from workshop.campus.clock import VirtualClock
@@ -35,20 +31,6 @@ def watch(stage: Stage, count: int) -> None:
         "insert into class_watches (user_id, term, subject, catalog_nbr, class_nbr) values (%s, %s, 'CSE', '110', %s)",
         [(user, section.term, section.class_nbr) for section in sections],
     )
-
-
-@contextmanager
-def consuming(parts: Wiring) -> Iterator[None]:
-    """The product's consumer, in threads of this process."""
-    consumer = huey_app.build(parts, replay=True)
-    thread = threading.Thread(target=consumer.run, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        consumer.request_stop()
-        thread.join(30)
-    assert not thread.is_alive()
 
 
 def check_all(stage: Stage, client: redis.Redis) -> int:

@@ -15,13 +15,14 @@ from click.testing import CliRunner
 
 from shared.checks.look import Looker
 from shared.checks.looks import Looks, Pace
-from shared.checks.queued import look_queued
+from shared.checks.queued import Looked, look_queued
 from shared.checks.tick import TickOrder, job_for_listing
 from shared.cli.main import ops
-from shared.queue.jobs import Delivery, GiveUp, RetryLater
+from shared.queue.jobs import Delivery, GiveUp, Job, RetryLater
 from shared.sections.section import Section
 from shared.source.answers import Listing
-from tests.support.stage import EVEN, ODD, TERM, Stage
+from tests.support.redis import wait_until
+from tests.support.stage import EVEN, ODD, TERM, Stage, consuming
 from tests.support.world import minutes
 from workshop.campus.asu import BASE
 
@@ -65,7 +66,7 @@ def minute(looks: Looks, woken: list[str] | None = None, *, busy: bool = False) 
     return looks.minute(lambda: busy, lambda: (woken if woken is not None else []).append("mail"))
 
 
-def run(stage: Stage, *sections: Section) -> tuple[int, list[Section]]:
+def run(stage: Stage, *sections: Section) -> Looked:
     """The floor's job for these sections, as a consumer runs it."""
     job = job_for_listing(CSE, [one.class_nbr for one in sections], "a-tick", stage.clock(), replay=True)
     delivery = Delivery.of(job, "id", 0)
@@ -158,16 +159,28 @@ def test_a_tick_queues_a_listing_once_and_counts_its_sections(catalog: Stage) ->
 
 
 def test_the_floors_look_ends_each_sections_attempt(catalog: Stage) -> None:
-    assert run(catalog, EVEN, ODD) == (0, [])
+    assert run(catalog, EVEN, ODD) == Looked(0, [EVEN, ODD], [])
     rows = catalog.world.rows("select class_nbr, attempt_slot is not null, last_error from pickmyclass.checks_seen()")
     assert sorted(rows) == [(EVEN.class_nbr, True, None), (ODD.class_nbr, True, None)]
+
+
+def test_the_floors_look_resolves_the_dead_letters_of_the_sections_that_it_spoke_for(catalog: Stage) -> None:
+    run(catalog, EVEN, ODD)  # now it is known which listing tells of them
+    catalog.clock.at += minutes(60)
+    huey, now_ms = catalog.parts.huey, round(catalog.clock().timestamp() * 1000)
+    with consuming(catalog.parts):
+        huey.push([Job("of another release", EVEN.key, {}), Job("of another release", "2267:99999", {})], now_ms)
+        wait_until(lambda: huey.counts().dead == 2)
+        catalog.parts.ticker.tick(TickOrder(catalog.clock(), "all", "http"))
+        wait_until(lambda: huey.counts().dead == 1)
+    assert [letter.key for letter in huey.dead_letters.list()] == ["2267:99999"]
 
 
 def test_a_due_section_that_the_listing_does_not_show_is_looked_up_alone(catalog: Stage) -> None:
     run(catalog, EVEN, ODD)
     catalog.show(ODD, missing=True)
     catalog.clock.at += minutes(60)
-    assert run(catalog, EVEN, ODD) == (0, [ODD])
+    assert run(catalog, EVEN, ODD) == Looked(0, [EVEN], [ODD])
     assert catalog.world.baseline(ODD)["not_found_strikes"] == 0
 
 
@@ -189,7 +202,7 @@ def test_where_another_source_stands_in_the_sections_are_looked_up_alone(catalog
     url = catalog.environment["SCRAPER_URL"] + BASE
     catalog.rewire(SOURCE="asu,scraper", ASU_CATALOG_URL=url, SOURCE_CONTACT="ops@example.edu", LOOKS_PER_MINUTE="600")
     catalog.campus.catalog.faults.add({"kind": "refuse", "status": 403, "count": 1})
-    assert run(catalog, EVEN, ODD) == (0, [EVEN, ODD])
+    assert run(catalog, EVEN, ODD) == Looked(0, [], [EVEN, ODD])
 
 
 def test_the_lease_outlives_a_minute(catalog: Stage) -> None:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import threading
-
 import pytest
 
-import huey_app
 from shared.checks.tick import TickOrder
 from shared.sections.section import Section
 from tests.support.redis import wait_until
-from tests.support.stage import COURSE, TERM, Stage
+from tests.support.stage import COURSE, TERM, Stage, consuming
 from workshop.campus.campus import Campus
 from workshop.campus.clock import VirtualClock
 from workshop.campus.sections import Timeline, Values
@@ -38,15 +35,10 @@ def test_fifteen_hundred_due_sections_are_all_queued_and_checked(stage: Stage, p
     assert (report.enqueued, report.already_queued) == (COUNT, 0)
     calls = parts.database.calls
 
-    consumer = huey_app.build(parts, replay=True)
-    thread = threading.Thread(target=consumer.run, daemon=True)
-    thread.start()
-    wait_until(lambda: parts.huey.counts().waiting + parts.huey.counts().leased == 0, timeout=90)
-    spent = parts.database.calls - calls
-    consumer.request_stop()
-    thread.join(30)
+    with consuming(parts):
+        wait_until(lambda: parts.huey.counts().waiting + parts.huey.counts().leased == 0, timeout=90)
+        spent = parts.database.calls - calls
 
-    assert not thread.is_alive()
     assert stage.world.one("select count(*) from pickmyclass.section_checks where checked_at is not null") == COUNT
     assert set(stage.campus.campus.lookups.values()) == {1}
     # The baseline rides along with the job, so that an unchanged section costs one call; beats come on top.

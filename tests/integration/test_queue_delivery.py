@@ -8,10 +8,11 @@ from collections.abc import Callable
 from functools import partial
 
 import pytest
+import redis
 
 from shared.queue.jobs import GiveUp, Job, Park, Pause, PushResult, RetryLater, current_delivery
 from shared.redis import connect_redis
-from tests.support.redis import NOW, Workplace, wait_until
+from tests.support.redis import NOW, Workplace, command_counts, wait_until
 
 Places = Callable[..., Workplace]
 HOUR = 3_600_000
@@ -221,6 +222,24 @@ def test_the_next_success_of_a_key_resolves_its_dead_letter(any_redis_url: str, 
     place.huey.push(jobs("a"), NOW)
     wait_until(lambda: place.huey.counts().dead == 1)
     assert [letter.key for letter in place.huey.dead_letters.list()] == ["b"]
+
+
+def test_what_a_job_of_another_key_has_checked_too_is_resolved_and_nothing_is_asked_where_nothing_is_dead(
+    redis_url: str, redis_client: redis.Redis, queue_on: Places
+) -> None:
+    place = queue_on(redis_url)
+    letters = place.huey.dead_letters
+    place.rules["a"] = raising(GiveUp("bad request", "refused"))
+    place.rules["listing"] = lambda: letters.resolve_seen(["a", "c"])
+    redis_client.config_resetstat()
+    place.huey.push(jobs("listing"), NOW)
+    place.consume()
+    place.wait_until_settled()
+    assert command_counts(redis_client)["hdel"] == 1, "the finished job's"
+    place.huey.push(jobs("a"), NOW)
+    wait_until(lambda: place.huey.counts().dead == 1)
+    place.huey.push(jobs("listing"), NOW)
+    wait_until(lambda: place.huey.counts().dead == 0)
 
 
 def test_an_unknown_task_is_kept_with_its_reason(any_redis_url: str, queue_on: Places) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import psycopg
@@ -10,6 +12,7 @@ import pytest
 from flask import Request, Response
 from werkzeug.test import EnvironBuilder
 
+import huey_app
 from shared import wiring
 from shared.durations import Durations
 from shared.sections.section import Section
@@ -72,6 +75,20 @@ class Stage:
         self.parts = Wiring(load(environment, None), clock=self.clock, durations=Durations(retry_base=0.01))
         wiring.use(self.parts)
         return self.parts
+
+
+@contextmanager
+def consuming(parts: Wiring) -> Iterator[None]:
+    """The product's consumer, in threads of this process."""
+    consumer = huey_app.build(parts, replay=True)
+    thread = threading.Thread(target=consumer.run, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        consumer.request_stop()
+        thread.join(30)
+    assert not thread.is_alive()
 
 
 @pytest.fixture

@@ -5,8 +5,6 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Sequence
 
-from workshop.chaos.nemesis import Done
-
 LOOKS = 60
 """LOOKS_PER_MINUTE of a run."""
 
@@ -24,8 +22,3 @@ def find_excesses(calls: Sequence[float], seconds: float, redis_losses: Sequence
         if many > LOOKS and not excused:
             found.append(f"{many} calls within the minute that began at {begin:.2f}")
     return found
-
-
-def redis_losses(done: Sequence[Done], epoch: float) -> list[tuple[float, float]]:
-    """When Redis lost what it knew; `epoch` is our clock's time at the zero of the monotonic one."""
-    return [(one.began + epoch, one.ended + epoch) for one in done if one.fault.target == "redis"]

@@ -15,9 +15,9 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from workshop.campus.tape import TapeError
-from workshop.chaos.budget import LOOKS, find_excesses, redis_losses
+from workshop.chaos.budget import LOOKS, find_excesses
 from workshop.chaos.company import SPEED, Company
-from workshop.chaos.nemesis import PAUSE, Nemesis, make_plan
+from workshop.chaos.nemesis import PAUSE, Nemesis, make_plan, spans
 from workshop.chaos.play import Play, Played
 from workshop.chaos.records import Records
 from workshop.chaos.report import Result, one_line, show
@@ -102,11 +102,13 @@ def run(
         try:
             played = play.play(seconds, nemesis, lambda so_far: tell(so_far, len(nemesis.done)))
             mails = requests.get(f"{company.inbox_url}/control/emails", timeout=30).json()["emails"]
-            known = records.baselines()
-            verdict = judge(season, played, records.commits(), records.outbox(), mails, nemesis.rejected, known)
+            known = records.baselines(datetime.fromtimestamp(played.slots[-1].slot_ms / 1000, UTC))
+            epoch = time.time() - time.monotonic()
+            bare = spans(nemesis.done, epoch, lambda fault: fault.order.get("kind") == "no_seats")
+            verdict = judge(season, played, records.commits(), records.outbox(), mails, nemesis.rejected, known, bare)
             calls = requests.get(f"{company.campus_url}/control/calls", timeout=30).json()["calls"]
             looks = [call["at"] for call in calls if call["source"] == "asu"]
-            losses = redis_losses(nemesis.done, time.time() - time.monotonic())
+            losses = spans(nemesis.done, epoch, lambda fault: fault.target == "redis")
             verdict.excesses = find_excesses(looks, 60 / SPEED, losses)
         finally:
             play.close()

@@ -44,6 +44,11 @@ class Done:
     ended: float
 
 
+def spans(done: Sequence[Done], epoch: float, is_meant: Callable[[Fault], bool]) -> list[tuple[float, float]]:
+    """From when to when those faults lasted (epoch s); `epoch` is our clock's time at the zero of the monotonic one."""
+    return [(one.began + epoch, one.ended + epoch) for one in done if is_meant(one.fault)]
+
+
 def make_plan(
     seed: int, seconds: float, addresses: Sequence[str], *, pause: float = PAUSE, catalog: bool = False
 ) -> list[Fault]:

@@ -31,6 +31,16 @@ begin
 end $$;
 create trigger chaos_note after insert or update on pickmyclass.section_checks
     for each row when (new.observed_at is not null) execute function chaos.note();
+-- A claim is dated by the database's clock, a look by the run's, which is another one here: as in life, it shall be
+-- as old as the look that it tells of.
+create function chaos.date_claim() returns trigger language plpgsql security definer set search_path = '' as $$
+begin
+    select max(e.observed_at) into new.sent_at from pickmyclass.section_events e
+    join public.class_watches w on w.term = e.term and w.class_nbr = e.class_nbr where w.id = new.class_watch_id;
+    return new;
+end $$;
+create trigger chaos_date before insert or update on public.notifications_sent
+    for each row execute function chaos.date_claim();
 """
 _UNATTEMPTED = """
 select d.class_nbr from pickmyclass.our_sections(%(slot)s) d
@@ -39,8 +49,9 @@ where pickmyclass.slot_of(d.class_nbr, %(slot)s) = %(slot)s and c.class_nbr is n
 """
 _COMMITS = "select class_nbr, observed_at, seats, instructor, committed_at from chaos.commits order by id"
 _BASELINES = """
-select class_nbr, seats_available as seats, instructor_name as instructor from pickmyclass.section_checks
-where observed_at is not null
+select c.class_nbr, c.seats_available as seats, c.instructor_name as instructor
+from pickmyclass.our_sections(%(slot)s) d join pickmyclass.section_checks c using (term, class_nbr)
+where c.observed_at is not null
 """
 _LIVING = "select worker_name from pickmyclass.workers where status <> 'offline' order by 1"
 _OUTBOX = """
@@ -91,9 +102,9 @@ class Records:
         """Every committed check, in the order of the commits of each section."""
         return [Commit(**row) for row in self._rows(_COMMITS)]
 
-    def baselines(self) -> list[dict[str, Any]]:
-        """What is known of each section: seats and instructor."""
-        return self._rows(_BASELINES)
+    def baselines(self, slot: datetime) -> list[dict[str, Any]]:
+        """What is known of each section that somebody may still be told of: seats and instructor."""
+        return self._rows(_BASELINES, slot=slot)
 
     def outbox(self) -> list[dict[str, Any]]:
         """Every email that the product thinks it owed, with what became of it."""

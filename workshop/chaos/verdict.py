@@ -26,6 +26,7 @@ from workshop.demo.students import who_is_told
 _SUBJECT = re.compile(r"(Seat Available|Instructor Assigned): .* \((\d{5})\)")
 _KINDS = {"Seat Available": SEAT, "Instructor Assigned": NAME}
 _APART_MS = 500  # how far the clocks of campus and product may be apart
+_CHANGES_BEFORE_MS = 1000  # a calm campus changes so long before the slot that shall see it
 Debt = tuple[str, str, datetime, str]
 """Section, kind, when it was seen, address: one email that is owed."""
 
@@ -66,14 +67,16 @@ def judge(
     mails: Sequence[Mapping[str, Any]],
     rejected: set[str],
     baselines: Sequence[Mapping[str, Any]] = (),
+    without_seats: Sequence[tuple[float, float]] = (),
 ) -> Verdict:
     """Compare. `mails` are the inbox's, `rejected` the addresses that the inbox was told to refuse.
 
-    `baselines` is what the product knows of the sections in the end.
+    `baselines` is what the product knows of the sections in the end; `without_seats` tells when (from, to, epoch s) the
+    catalog was told to leave the seats out of its rows.
     """
     verdict = Verdict(commits=len(commits))
     verdict.stale = _find_stale(season, played, baselines)
-    owed = _owed(season, played, commits, verdict)
+    owed = _owed(_Truth(season, played, without_seats), season, commits, verdict)
     verdict.owed = len(owed)
     _compare(owed, outbox, {mail["id"]: mail for mail in mails}, rejected, verdict)
     for slot in played.slots:
@@ -82,17 +85,17 @@ def judge(
     return verdict
 
 
-def _owed(season: Season, played: Played, commits: Sequence[Commit], verdict: Verdict) -> Counter[Debt]:
+def _owed(truth: _Truth, season: Season, commits: Sequence[Commit], verdict: Verdict) -> Counter[Debt]:
     told = who_is_told(season.watches)
     owed: Counter[Debt] = Counter()
     memories: dict[str, _Memory] = defaultdict(_Memory)
-    truth = _Truth(season, played)
     for commit in commits:
-        seen = truth.values_seen_by(commit)
+        memory = memories[commit.class_nbr]
+        seen = truth.values_seen_by(commit, memory.seats)
         if seen is None:
             verdict.wrong.append(f"{commit.class_nbr} was never {commit.seats} seats with {commit.instructor}")
             continue
-        for kind in memories[commit.class_nbr].look(*seen):
+        for kind in memory.look(*seen):
             owed.update((commit.class_nbr, kind, commit.observed_at, one.recipient) for one in told[commit.class_nbr])
     return owed
 
@@ -100,15 +103,17 @@ def _owed(season: Season, played: Played, commits: Sequence[Commit], verdict: Ve
 def _find_stale(season: Season, played: Played, baselines: Sequence[Mapping[str, Any]]) -> list[str]:
     """The sections that are not known as the campus showed them since the latest slot of their half began."""
     timelines = {timeline.class_nbr: timeline for timeline in season.timelines}
+    until = max((one.slot_ms for one in played.slots), default=0) + HALF_HOUR_MS - _CHANGES_BEFORE_MS
     stale = []
     for row in baselines:
         class_nbr, timeline = row["class_nbr"], timelines[row["class_nbr"]]
         half = int(class_nbr) % 2
         since = max((one.slot_ms for one in played.slots if one.slot_ms // HALF_HOUR_MS % 2 == half), default=0)
-        shown = [timeline.at(since), *timeline.values[bisect_right(timeline.times, since) :]]
-        known = (row["seats"], _words(row["instructor"]))
-        if known not in [(values.seats_available, _words(values.instructor)) for values in shown]:
-            stale.append(f"{class_nbr} is known with {row['seats']} seats and {row['instructor']}")
+        changes = timeline.values[bisect_right(timeline.times, since) : bisect_right(timeline.times, until - 1)]
+        shown = [(one.seats_available, _words(one.instructor)) for one in (timeline.at(since), *changes)]
+        if (row["seats"], _words(row["instructor"])) not in shown:
+            words = ", ".join(f"{seats} with {instructor}" for seats, instructor in dict.fromkeys(shown))
+            stale.append(f"{class_nbr} is known with {row['seats']} seats and {row['instructor']}, and was {words}")
     return stale
 
 
@@ -116,33 +121,37 @@ class _Memory:
     """What was last known of one section: seats, who is named, and who was before nobody is."""
 
     def __init__(self) -> None:
-        self._seen, self._seats, self._name, self._last = False, 0, "", ""
+        self.seats: int | None = None
+        self._seen, self._name, self._last = False, "", ""
 
     def look(self, seats: int | None, instructor: str | None) -> list[str]:
         """Remember; say what good thing happened since the look before."""
         name = (instructor or "").strip().lower().removeprefix("staff")
-        now = self._seats if seats is None else seats
-        kinds = [SEAT] if self._seen and self._seats == 0 and now > 0 else []
+        now = self.seats if seats is None else seats
+        kinds = [SEAT] if self._seen and self.seats == 0 and now else []
         kinds += [NAME] if self._seen and name and not self._name and name != self._last else []
-        self._seen, self._seats, self._name, self._last = True, now, name, name or self._last
+        self.seats = now
+        self._seen, self._name, self._last = True, name, name or self._last
         return kinds
 
 
 class _Truth:
     """What the campus showed, and when."""
 
-    def __init__(self, season: Season, played: Played) -> None:
-        self._slots, self._rate = played.slots, season.rate
+    def __init__(self, season: Season, played: Played, without_seats: Sequence[tuple[float, float]]) -> None:
+        self._slots, self._rate, self._without_seats = played.slots, season.rate, without_seats
         self._timelines = {timeline.class_nbr: timeline for timeline in season.timelines}
 
-    def values_seen_by(self, commit: Commit) -> tuple[int | None, str | None] | None:
+    def values_seen_by(self, commit: Commit, seats_before: int | None) -> tuple[int | None, str | None] | None:
         """Seats and instructor as the campus showed them between the look's start and the commit.
 
         Nearly always that is one slot. A process that slept between the two may have asked in one slot and have been
-        answered in a later one: then either is true. `None`: it was neither.
+        answered in a later one: then either is true. Where the catalog left its seats out meanwhile, they may stand as
+        `seats_before`. `None`: it was none of them.
         """
         began_ms = commit.observed_at.timestamp() * 1000
         first = max((n for n, slot in enumerate(self._slots) if slot.slot_ms <= began_ms), default=0)
+        kept = commit.seats == seats_before and self._were_left_out(self._slots[first].began, commit)
         for number, slot in enumerate(self._slots[first:], first):
             if number and slot.began > commit.committed_at.timestamp():
                 break
@@ -151,9 +160,14 @@ class _Truth:
             for values in self._shown(commit.class_nbr, slot, began_ms, until):
                 seats, instructor = values.seats_available, values.instructor
                 believable = seats is not None and 0 <= seats <= 2 * (values.seats_capacity or 0)
-                if (not believable or seats == commit.seats) and _words(instructor) == _words(commit.instructor):
-                    return seats if believable else None, instructor
+                if _words(instructor) != _words(commit.instructor):
+                    continue
+                if seats == commit.seats or not believable or kept:
+                    return seats if believable and seats == commit.seats else None, instructor
         return None
+
+    def _were_left_out(self, began: float, commit: Commit) -> bool:
+        return any(one < commit.committed_at.timestamp() and began < end for one, end in self._without_seats)
 
     def _shown(self, class_nbr: str, slot: PlayedSlot, from_ms: float, until: float) -> list[Values]:
         """The values of a section in a slot from a moment of the campus on until one of ours (epoch s)."""

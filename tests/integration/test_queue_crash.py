@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -9,9 +10,11 @@ from collections.abc import Callable, Iterator
 import pytest
 import redis
 
+from shared.durations import Durations
 from shared.queue import LeasedHuey
 from shared.queue.jobs import Job
 from tests.support.redis import NOW, QUICK, ConsumerProcess, wait_until
+from workshop.parts.redis import EmbeddedRedis
 
 pytestmark = pytest.mark.real_redis
 
@@ -37,7 +40,7 @@ def shorten(huey: LeasedHuey, keys: list[str]) -> None:
         huey.storage.client.hset(huey.storage.jobs, key, str(job).replace("60.0", "0.05"))
 
 
-def take_over(huey: LeasedHuey, worker_id: str) -> tuple[int, int, int]:
+def take_over(huey: LeasedHuey, worker_id: str, timeout: float = 20) -> tuple[int, int, int]:
     """As a beat does that sees an old one: again and again, until the lease is over."""
     found: list[tuple[int, int, int]] = []
 
@@ -46,7 +49,7 @@ def take_over(huey: LeasedHuey, worker_id: str) -> tuple[int, int, int]:
         found.extend([answer] if answer else [])
         return bool(found)
 
-    wait_until(try_it, 20)
+    wait_until(try_it, timeout)
     return found[0]
 
 
@@ -181,6 +184,28 @@ def test_a_frozen_consumer_that_wakes_after_the_takeover_does_no_harm(
     assert huey.storage.client.hlen(huey.storage.jobs) == 0
     again = huey.push(naps("job", 30, 0.0), NOW)
     assert again.enqueued == 30, "nothing is stuck"
+
+
+def test_a_consumer_that_is_stopped_beside_a_frozen_redis_is_gone_in_time_and_its_jobs_run(
+    redis_server: EmbeddedRedis, redis_url: str, huey: LeasedHuey, consumer_process: Start
+) -> None:
+    first = consumer_process(redis_url, "first", divisor=1)
+    huey.push(naps("job", 40, 0.2), NOW)
+    wait_until(lambda: len(first.keys("end")) >= 4)
+    assert redis_server.pid
+    os.kill(redis_server.pid, signal.SIGSTOP)
+    try:
+        code = first.terminate(Durations().stop)
+    finally:
+        os.kill(redis_server.pid, signal.SIGCONT)
+    ended = set(first.keys("end"))
+    assert (code, len(ended) < 40) == (1, True), "it says that it could not hand its jobs back"
+    second = consumer_process(redis_url, "second")
+    take_over(huey, "first", 2 * Durations().lease)
+    wait_until(lambda: ended | set(second.keys("end")) == {f"job{number:03}" for number in range(40)}, 20)
+    wait_until(lambda: huey.storage.client.hlen(huey.storage.jobs) == 0)
+    again = ended & set(second.keys("begin"))
+    assert len(again) <= 12, "only those whose end was on its way to Redis"
 
 
 def test_takeover_of_a_consumer_that_held_nothing_rings_for_those_who_wait(

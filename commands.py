@@ -259,11 +259,16 @@ def test(words: tuple[str, ...]) -> None:
 @click.argument("paths", nargs=-1, type=click.Path(path_type=Path))
 @click.option("--sample", type=click.IntRange(1), default=30, show_default=True, help="How many faults to try.")
 @click.option("--seed", type=int, default=1, show_default=True, help="Which ones.")
-def mutate(paths: tuple[Path, ...], sample: int, seed: int) -> None:
-    """Put single faults into the code and see whether the tests notice."""
+@click.option("--keep", type=click.Path(file_okay=False, path_type=Path), help="A folder; a cut run goes on from it.")
+@click.option("--seconds", type=click.FloatRange(1), default=60, show_default=True, help="Of tests for each fault.")
+def mutate(paths: tuple[Path, ...], sample: int, seed: int, keep: Path | None, seconds: float) -> None:
+    """Put single faults into the code and see whether the tests that reach them notice."""
+    import tempfile
+
     from workshop.mutate.command import run_mutate
 
-    sys.exit(run_mutate(ROOT, paths, sample, seed))
+    with tempfile.TemporaryDirectory() as folder:
+        sys.exit(run_mutate(ROOT, paths, sample, seed, (keep or Path(folder)).resolve(), seconds))
 
 
 @commands.command()

@@ -10,6 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+ROOMS = ("shared", "functions", "supabase", "huey_app.py")
+"""The product: where faults are put."""
+
 
 @dataclass(frozen=True, slots=True)
 class Fault:

@@ -1,59 +1,30 @@
-"""A copy of the project in which faults are tried, one at a time, by the tests of the room that they are in."""
+"""A copy of the project in which faults are tried, one at a time, by the tests that reach them."""
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from enum import StrEnum
-from fnmatch import fnmatch
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from workshop.mutate.atlas import Atlas
 from workshop.mutate.faults import Fault
 
-# The tests that speak for a room; the first pattern that fits counts. What no pattern names is tried by all unit tests.
-TESTS: list[tuple[str, list[str]]] = [
-    ("shared/sections/*", ["tests/unit", "tests/integration/test_queued_checks.py"]),
-    (
-        "shared/queue/*",
-        ["tests/unit/test_queue_*", "tests/integration/test_queue_*", "tests/integration/test_budget_*"],
-    ),
-    ("shared/source/breaker*", ["tests/unit/test_breaker_*", "tests/integration/test_queue_breaker.py"]),
-    ("shared/source/*", ["tests/unit/test_scraper_*", "tests/unit/test_source_*", "tests/unit/test_asu_*"]),
-    (
-        "shared/checks/*",
-        [
-            "tests/unit",
-            "tests/integration/test_queued_checks.py",
-            "tests/integration/test_catch_up.py",
-            "tests/integration/test_look*",
-            "tests/contract/test_cron_tick.py",
-            "tests/contract/test_process_section.py",
-        ],
-    ),
-    ("shared/mail/*", ["tests/unit/test_emails_*", "tests/unit/test_mail_*", "tests/integration/test_mail_*"]),
-    ("shared/students/*", ["tests/contract", "tests/unit"]),
-    (
-        "shared/health/*",
-        [
-            "tests/unit/test_ops_*",
-            "tests/unit/test_health*",
-            "tests/contract/test_health*",
-            "tests/contract/test_metrics.py",
-            "tests/integration/test_ops_*",
-            "tests/integration/test_alerts.py",
-        ],
-    ),
-    ("shared/cli/*", ["tests/integration/test_ops_*", "tests/integration/test_ownership.py"]),
-    ("shared/web/*", ["tests/contract", "tests/unit"]),
-    ("functions/*", ["tests/contract"]),
-    ("supabase/*", ["tests/integration/test_database_*", "tests/integration/test_mail_*", "tests/contract"]),
-]
+WITNESSED = ["tests/unit", "tests/contract", *(f"tests/integration/test_{name}*" for name in (
+    "alerts", "asu", "budget_checks", "catch_up", "consumer", "database", "heartbeat", "listings", "logs", "looks",
+    "mail", "many", "ops", "ownership", "queue", "redis_writes", "setup_command", "site_looks", "source", "supervised",
+    "systemd_notify", "tape",
+))]  # fmt: skip
+"""The tests that judge faults: not those of deployments, images, comparisons, browsers and whole servers."""
+
+
+_WITNESS = ["--numprocesses=2", "--dist=loadfile", "-p", "workshop.mutate.witness", "--witness"]
 
 
 class Verdict(StrEnum):
@@ -61,30 +32,36 @@ class Verdict(StrEnum):
 
     NOTICED = "noticed"
     SURVIVED = "survived"
+    UNREACHED = "unreached"
+    """No test reaches it in its own process: it counts as survived."""
 
 
 class Laboratory:
     """The copy. Use it as a context manager; it is removed at the end."""
 
-    def __init__(self, root: Path) -> None:
-        self._root = root
+    def __init__(self, root: Path, atlas: Path, seconds: float) -> None:
+        """`atlas`: the file that tells what the tests reach; made when it is missing. `seconds`: for each fault."""
+        self._root, self._lines, self._seconds = root, atlas, seconds
         self._folder = Path(tempfile.mkdtemp(prefix="pickmyclass-mutate-"))
-        self._seconds: dict[tuple[str, ...], float] = {}
+        self._project = self._folder / "project"
+        self._trials = 0
+        self._lame: set[str] = set()
 
     def __enter__(self) -> Self:
-        listed = subprocess.run(
-            ["git", "ls-files", "-z"],
-            cwd=self._root,
-            capture_output=True,
-            check=True,
-        )
+        listed = subprocess.run(["git", "ls-files", "-z"], cwd=self._root, capture_output=True, check=True)
         for name in filter(None, listed.stdout.decode().split("\0")):
-            target = self._folder / "project" / name
+            target = self._project / name
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(self._root / name, target)
         shared = self._root.parent / "shared"
         if shared.is_dir():  # recorded campuses lie beside the project
             (self._folder / "shared").symlink_to(shared)
+        if not self._lines.exists():
+            new = self._lines.with_suffix(".new")
+            new.unlink(missing_ok=True)
+            self._pytest([*_WITNESS, str(new), *self._witnessed()], 7200)
+            new.rename(self._lines)
+        self._atlas = Atlas(self._project, self._lines)
         return self
 
     def __exit__(
@@ -92,43 +69,53 @@ class Laboratory:
     ) -> None:
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    def tests_for(self, path: Path) -> tuple[str, ...]:
-        """The test files that speak for `path`, as far as they exist."""
-        project = self._folder / "project"
-        patterns = next((tests for room, tests in TESTS if fnmatch(str(path), room)), ["tests/unit"])
-        found = [str(file.relative_to(project)) for pattern in patterns for file in sorted(project.glob(pattern))]
-        return tuple(dict.fromkeys(found))
+    def _witnessed(self) -> list[str]:
+        found = [file for pattern in WITNESSED for file in sorted(self._project.glob(pattern))]
+        return [str(file.relative_to(self._project)) for file in found]
 
     def try_out(self, fault: Fault) -> Verdict:
-        """Put the fault in, run the tests, take it out. Raises `RuntimeError` when they fail without it."""
-        tests = self.tests_for(fault.path)
-        if tests not in self._seconds:
-            began = time.monotonic()
-            if not self._passes(tests, 1800):
-                raise RuntimeError(f"the tests fail without any fault: {' '.join(tests)}")
-            self._seconds[tests] = time.monotonic() - began
-        file = self._folder / "project" / fault.path
-        whole = file.read_text(encoding="utf-8")
-        file.write_text(fault.text, encoding="utf-8")
-        try:
-            # What makes the tests hang is noticed too.
-            return Verdict.SURVIVED if self._passes(tests, 3 * self._seconds[tests] + 30) else Verdict.NOTICED
-        finally:
-            file.write_text(whole, encoding="utf-8")
+        """Put the fault in, run the tests that reach it, take it out. What makes them hang is noticed too.
 
-    def _passes(self, tests: tuple[str, ...], seconds: float) -> bool:
-        words = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests]
-        environment = {**os.environ, "PYTHONPATH": str(self._folder / "project"), "PYTHONDONTWRITEBYTECODE": "1"}
+        A test that fails without the fault as well says nothing and is left out from then on.
+        """
+        while tests := [t for t in self._atlas.tests_for(fault.path, fault.line, self._seconds) if t not in self._lame]:
+            file = self._project / fault.path
+            whole = file.read_text(encoding="utf-8")
+            self._write(file, fault.text)
+            try:
+                passed, failed = self._pytest(["-x", *tests], 3 * self._seconds + 60)
+            finally:
+                self._write(file, whole)
+            if passed:
+                return Verdict.SURVIVED
+            if failed is None or self._pytest([failed], 3 * self._seconds + 60)[0]:
+                return Verdict.NOTICED
+            self._lame.add(failed)
+        return Verdict.UNREACHED
+
+    def _write(self, file: Path, text: str) -> None:
+        """Each time of another moment, so that no compiled copy passes for it."""
+        self._trials += 1
+        file.write_text(text, encoding="utf-8")
+        os.utime(file, (self._trials * 10, self._trials * 10))
+
+    def _pytest(self, words: list[str], seconds: float) -> tuple[bool, str | None]:
+        """Whether all passed within `seconds`; and, where one failed that can be named, which."""
+        command = [sys.executable, "-m", "pytest", "-q", "-rf", "--tb=no", "-p", "no:cacheprovider", *words]
+        environment = {**os.environ, "PYTHONPATH": str(self._project)}
         with subprocess.Popen(
-            words,
-            cwd=self._folder / "project",
+            command,
+            cwd=self._project,
             env=environment,
-            stdout=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
+            text=True,
             start_new_session=True,
         ) as process:
             try:
-                return process.wait(seconds) == 0
+                said, _ = process.communicate(timeout=seconds)
             except subprocess.TimeoutExpired:
                 os.killpg(process.pid, 9)
-                return False
+                return False, None
+        failed = re.search(r"^FAILED (\S+?)(?: - |$)", said, re.MULTILINE)
+        return process.returncode == 0, failed[1] if failed else None

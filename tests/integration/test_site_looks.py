@@ -12,6 +12,7 @@ from selenium.webdriver.common.keys import Keys
 from werkzeug.serving import make_server
 
 from shared.clock import now
+from tests.contract.test_pages_student import look
 from tests.support.screen import Screen, opened
 from tests.support.site import NUMBERS, SECTIONS, TERM
 from tests.support.student import Browser, Door
@@ -130,6 +131,24 @@ def test_nothing_is_wider_than_the_screen(door: Door, screen: Screen) -> None:
     assert screen.complaints() == [] or all("404" in one for one in screen.complaints())
 
 
+def reach(screen: Screen, words: str) -> None:
+    """Press Tab until what has the focus says this, and see that it shows that it has."""
+    said = "const at = document.activeElement; return at.getAttribute('aria-label') || at.innerText || at.name || ''"
+    for _ in range(60):
+        screen.driver.switch_to.active_element.send_keys(Keys.TAB)
+        if words in screen.run(said):
+            outline = screen.run("return getComputedStyle(document.activeElement).outlineStyle")
+            assert outline != "none", f"nobody sees that {words!r} has the focus"
+            return
+    raise AssertionError(f"no way to {words!r} on {screen.path} by Tab")
+
+
+def push(screen: Screen, words: str, key: str = Keys.ENTER) -> None:
+    """Reach it by Tab, and press it by Enter or Space."""
+    reach(screen, words)
+    screen.driver.switch_to.active_element.send_keys(key)
+
+
 def test_the_dashboard_is_worked_by_keyboard_alone(door: Door, screen: Screen) -> None:
     browser = let_in(door, screen)
     live_through(door, browser)
@@ -137,17 +156,60 @@ def test_the_dashboard_is_worked_by_keyboard_alone(door: Door, screen: Screen) -
     body = screen.driver.find_element(By.TAG_NAME, "body")
     body.send_keys(Keys.TAB)
     assert screen.driver.switch_to.active_element.text == "Skip to the content"
-    for _ in range(40):
-        if screen.driver.switch_to.active_element.text == "Remove":
-            break
-        screen.driver.switch_to.active_element.send_keys(Keys.TAB)
-    outline = screen.run("return getComputedStyle(document.activeElement).outlineStyle")
-    assert outline == "solid"
     screen.driver.switch_to.active_element.send_keys(Keys.ENTER)
+    assert screen.run("return document.activeElement.id") == "main"
+    push(screen, "Remove CSE 110, section 12431", Keys.SPACE)
     screen.read("Removed section")
     assert screen.run("return document.activeElement.innerText") == "Undo"
     screen.driver.switch_to.active_element.send_keys(Keys.ENTER)
     screen.see(f".card[data-section='{TERM}:{NUMBERS[0]}']")
+    assert screen.run("return document.activeElement.closest('.card')?.dataset.section") == f"{TERM}:{NUMBERS[0]}"
+
+
+def test_a_change_that_comes_in_takes_the_focus_from_nobody(door: Door, screen: Screen) -> None:
+    browser = let_in(door, screen)
+    live_through(door, browser)
+    screen.open("/dashboard")
+    screen.see("#live.on")
+    reach(screen, "Remove CSE 110, section 12432")
+    door.site.set(SECTIONS[1], seats_available=2)
+    look(door.site, SECTIONS[1])
+    screen.see(f".card.open[data-section='{TERM}:{NUMBERS[1]}']")
+    label = screen.run("return document.activeElement.getAttribute('aria-label')")
+    assert label == "Remove CSE 110, section 12432"
+
+
+def test_settings_and_administration_are_worked_by_keyboard_alone(door: Door, screen: Screen) -> None:
+    browser = let_in(door, screen)
+    live_through(door, browser)
+    screen.open("/settings")
+    push(screen, "seats", Keys.SPACE)
+    push(screen, "instructors", Keys.SPACE)
+    push(screen, "Save")
+    screen.read("Saved.")
+    assert screen.text("#mail .pill") == "off"
+    push(screen, "seats", Keys.SPACE)
+    push(screen, "Save")
+    screen.read("A seat opens")
+    screen.see("#mail .pill.open")
+    push(screen, "sure", Keys.SPACE)
+    push(screen, "Close my account")
+    screen.read("Your account is closed")
+    push(screen, "Open it again")
+    screen.read("My classes")
+    screen.open(f"/dashboard/add?q={NUMBERS[4]}&term={TERM}")
+    push(screen, "Watch it")
+    screen.read("Added.")
+    door.student("bob@example.edu")
+    screen.open(f"/admin/users/{door.user_id('bob@example.edu')}")
+    push(screen, "Disable")
+    screen.read("Yes, disable")
+    push(screen, "Yes, disable")
+    screen.read("disabled bob@example.edu")
+    screen.open("/settings")
+    push(screen, "Sign out everywhere")
+    screen.read("Mail me a code")
+    assert screen.run("return document.activeElement.id") == "email"
 
 
 def test_without_realtime_the_page_says_that_it_asks_once_a_minute(door: Door, screen: Screen) -> None:

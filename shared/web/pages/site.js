@@ -3,8 +3,24 @@
 const find = (selector, within = document) => within.querySelector(selector);
 const all = (selector, within = document) => [...within.querySelectorAll(selector)];
 
+// Whoever works by keyboard stays where they are when a part of the page is replaced: on the same control of the same
+// card, or else on the content as a whole, from where Tab goes on.
+
+const controls = (card) => (card ? all("a, button", card) : []);
+const focusPlace = () => {
+  const card = document.activeElement?.closest(".card");
+  return card && { section: card.dataset.section, at: controls(card).indexOf(document.activeElement) };
+};
+const focusAgain = (place) => {
+  if (!place) return;
+  const card = find(`.card[data-section="${place.section}"]:not([hidden])`);
+  (controls(card)[place.at] ?? find("#main")).focus({ preventScroll: true });
+};
+
 // Forms marked data-enhance: sent in the background; what comes back takes the place of what it changes.
 
+let sent = 0; // cards that were read while a form was under way may be of before
+let pending = 0;
 document.addEventListener("submit", async (event) => {
   const form = event.target;
   if (!form.matches("[data-enhance]")) return;
@@ -12,6 +28,8 @@ document.addEventListener("submit", async (event) => {
   form.setAttribute("aria-busy", "true");
   const card = form.closest(".card");
   card?.setAttribute("hidden", "");
+  sent++;
+  pending++;
   try {
     const answer = await fetch(form.action, { method: "POST", body: new URLSearchParams(new FormData(form)) });
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
@@ -21,11 +39,15 @@ document.addEventListener("submit", async (event) => {
       find(part).replaceWith(find(part, page));
     }
     showOnly();
-    find("#notes button")?.focus();
+    const back = form.querySelector("[value=undo]") && `${form.elements.term.value}:${form.elements.class_nbr.value}`;
+    (find("#notes button") ?? find(`.card[data-section="${back}"] a`) ?? find("#main")).focus();
+    live?.follow();
   } catch {
     card?.removeAttribute("hidden");
     form.removeAttribute("data-enhance");
     form.submit(); // the plain way, which shows what is wrong
+  } finally {
+    pending--;
   }
 });
 
@@ -73,7 +95,7 @@ class Live {
     this.connect();
     setInterval(() => this.isOn || this.fetchCards(), MINUTE);
     addEventListener("online", () => this.connect());
-    document.addEventListener("visibilitychange", () => document.hidden || this.isOn || this.connect());
+    document.addEventListener("visibilitychange", () => document.hidden || (this.isOn ? this.fetchCards() : this.connect()));
   }
 
   say(kind, words) {
@@ -89,17 +111,19 @@ class Live {
 
   async connect() {
     clearTimeout(this.again);
-    this.socket?.close();
+    this.stop();
+    const turn = (this.turn = (this.turn ?? 0) + 1);
     try {
       const answer = await fetch(this.label.dataset.live, { headers: { Accept: "application/json" } });
+      if (turn !== this.turn) return; // another one began since
       if (answer.status === 401) return location.reload();
       this.way = (await answer.json()).realtime;
       if (!this.way) return this.say("ask", "Asks once a minute");
     } catch {
-      return this.retry();
+      return turn === this.turn && this.retry();
     }
     const socket = (this.socket = new WebSocket(`${this.way.url}?apikey=${encodeURIComponent(this.way.key)}&vsn=1.0.0`));
-    socket.onopen = () => this.join();
+    socket.onopen = () => socket === this.socket && this.join();
     socket.onmessage = (event) => socket === this.socket && this.hear(JSON.parse(event.data));
     socket.onclose = () => socket === this.socket && this.retry();
   }
@@ -114,7 +138,8 @@ class Live {
     clearInterval(this.beat);
     clearTimeout(this.renewal);
     const socket = this.socket;
-    this.socket = null;
+    this.socket = this.unanswered = null;
+    this.isOn = false;
     socket?.close();
   }
 
@@ -126,7 +151,7 @@ class Live {
 
   join() {
     const numbers = [...new Set(this.sections())].sort();
-    this.joined = numbers.join();
+    this.joined = numbers;
     const changes = [];
     for (let at = 0; at < numbers.length; at += MOST_VALUES) {
       const filter = `class_nbr=in.(${numbers.slice(at, at + MOST_VALUES)})`;
@@ -181,11 +206,13 @@ class Live {
   async fetchCards() {
     if (this.fetching) return (this.once = true);
     this.fetching = true;
+    const before = pending ? null : sent;
     try {
       const headers = this.tag ? { "If-None-Match": this.tag } : {};
       const answer = await fetch(this.label.dataset.cards, { headers });
       if (answer.redirected) return location.reload();
-      if (answer.status === 200) {
+      if (sent !== before) this.once = true; // a form was under way: look again
+      else if (answer.status === 200) {
         this.tag = answer.headers.get("ETag");
         this.show(new DOMParser().parseFromString(await answer.text(), "text/html"));
       }
@@ -195,24 +222,29 @@ class Live {
       this.fetching = false;
       if (this.once) {
         this.once = false;
-        this.fetchCards();
+        setTimeout(() => this.fetchCards(), 500);
       }
     }
   }
 
   show(page) {
     const before = Object.fromEntries(all(".card").map((card) => [card.dataset.section, card.dataset.print]));
-    const focused = document.activeElement?.closest(".card")?.dataset.section;
+    const place = focusPlace();
     const fresh = find("#cards", page);
     const news = all(".card", fresh).filter((card) => before[card.dataset.section] && before[card.dataset.section] !== card.dataset.print);
     if (!news.length && all(".card", fresh).length === all(".card").length) return;
     for (const card of news) card.classList.add("changed");
     find("#cards").replaceWith(fresh);
-    if (focused) find(`.card[data-section="${focused}"] a`)?.focus();
     find("#news").textContent = news.map((card) => card.dataset.said).join(" ");
     showOnly();
-    if (this.isOn && [...new Set(this.sections())].sort().join() !== this.joined) this.connect();
+    focusAgain(place);
+    this.follow();
+  }
+
+  follow() {
+    // Join anew when a section is shown that nobody listens for.
+    if (this.isOn && this.sections().some((number) => !this.joined.includes(number))) this.connect();
   }
 }
 
-if (find("#live")) new Live(find("#live"));
+const live = find("#live") && new Live(find("#live"));

@@ -205,7 +205,9 @@ def test_settings_and_administration_are_worked_by_keyboard_alone(door: Door, sc
     push(screen, "Disable")
     screen.read("Yes, disable")
     push(screen, "Yes, disable")
-    screen.read("disabled bob@example.edu")
+    screen.read("Enable …")
+    actions = door.site.world.rows("select action, user_id::text from pickmyclass.admin_actions")
+    assert actions == [("disable", door.user_id("bob@example.edu"))]
     screen.open("/settings")
     push(screen, "Sign out everywhere")
     screen.read("Mail me a code")

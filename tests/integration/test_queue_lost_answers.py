@@ -86,6 +86,8 @@ class Actor:
         self.fetcher._doorbell.wait = self._lose_ring  # type: ignore[method-assign]
         self.running: list[Delivery] = []
         self.decided: list[str] = []
+        self.turn = ""
+        """What it does, or did last."""
 
     @property
     def has_unmarked(self) -> bool:
@@ -112,6 +114,7 @@ class Actor:
     def act(self, what: str) -> None:
         """One of them has its turn."""
         self.decided.remove(what)
+        self.turn = what
         fetcher = self.fetcher
         if what == "take":
             fetcher._exchange(None)
@@ -214,8 +217,11 @@ class LostAnswers(RuleBasedStateMachine):
     def _something_happens(self, data: st.DataObject, waiting: Actor) -> None:
         """While `waiting` waits for an answer: what does not need its turn."""
         self.note()
+        happens = ["begin", "end", "take over", "push", "another", "arrive"]
+        if waiting.turn != "take":  # the thread that takes is the one that listens
+            happens.append("lose")
         for _ in range(data.draw(st.integers(1, 3))):
-            what = data.draw(st.sampled_from(["begin", "end", "lose", "take over", "push", "another", "arrive"]))
+            what = data.draw(st.sampled_from(happens))
             if what == "begin":
                 self._begin(waiting)
             elif what == "end":
@@ -228,12 +234,16 @@ class LostAnswers(RuleBasedStateMachine):
                 self.door.push([Job("work", data.draw(st.sampled_from(KEYS)), {})], NOW)
             elif what == "arrive":
                 self._arrive(data)
-            elif others := [one for one in self.actors.values() if one is not waiting]:
-                other = data.draw(st.sampled_from(others))
-                other.decide()
-                for intent in list(other.decided):
-                    other.act(intent)
+            else:
+                self._another_acts(data, waiting)
             self.note()
+
+    def _another_acts(self, data: st.DataObject, waiting: Actor) -> None:
+        if others := [one for one in self.actors.values() if one is not waiting]:
+            other = data.draw(st.sampled_from(others))
+            other.decide()
+            for intent in list(other.decided):
+                other.act(intent)
 
     @precondition(lambda self: self.actors)
     @rule(data=st.data())

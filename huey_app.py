@@ -17,10 +17,9 @@ from shared.checks.queued import check_queued, look_queued
 from shared.database import DatabaseError
 from shared.health.alerts import Unclaimed, raise_alerts
 from shared.health.heartbeat import Heartbeat
-from shared.health.last_error import LastError
 from shared.health.maintenance import Maintenance
 from shared.health.notify import Notifier, Watchdog
-from shared.health.pulse import Pulse
+from shared.health.pulse import LastError, Pulse
 from shared.mail.send import send_due_mail
 from shared.queue import LeasedHuey, Snapshot, Turn
 from shared.queue.consumer import LeasedConsumer

@@ -11,8 +11,7 @@ import functions_framework
 from flask import Request, Response
 
 from shared.database import DatabaseError
-from shared.students.signatures import is_signed
-from shared.students.webhooks import EVENTS, Webhooks
+from shared.students.webhooks import EVENTS, Webhooks, is_signed
 from shared.web.doors import door
 from shared.web.outputs import Done, WebhookInfo
 from shared.web.replies import failure, reply

@@ -9,7 +9,7 @@ import functions_framework
 from flask import Request, Response
 
 from shared.database import DatabaseError
-from shared.students.unsubscribe import Unsubscribe
+from shared.students.account import Unsubscribe
 from shared.web.doors import door, read_query
 from shared.web.inputs import TokenQuery
 from shared.web.outputs import Done

@@ -16,12 +16,12 @@ from typing import Any
 from shared.clock import Clock
 from shared.database import DatabaseCalls, DatabaseError
 from shared.sections.changes import Changes, EventKind, detect
-from shared.sections.people import is_staff
 from shared.sections.section import Facts, Known, Observation, Section, known_from_json
 from shared.sections.slots import group_of, latest_slot
+from shared.sections.text import is_staff
 from shared.source import breaker
 from shared.source.answers import Answer, Broken, Found, Listing, ListingAnswer, NotFound, Refused, Throttled
-from shared.source.permit import Permit
+from shared.source.breaker import Permit
 from shared.source.sources import Leave, Sources
 
 log = logging.getLogger(__name__)
@@ -225,10 +225,10 @@ class Checker:
             raise CheckError("database failed", retry=True, code="database") from error
 
 
-def leave_of(answer: Leave | breaker.Refused | breaker.Unknown) -> Leave:
+def leave_of(answer: Leave | breaker.NotNow | breaker.Unknown) -> Leave:
     """The leave in the gate's answer. Raises `BreakerOpenError` and `BreakerUnknownError` when there is none."""
     match answer:
-        case breaker.Refused(retry_after):
+        case breaker.NotNow(retry_after):
             raise BreakerOpenError(retry_after)
         case breaker.Unknown():
             raise BreakerUnknownError

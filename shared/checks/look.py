@@ -20,7 +20,7 @@ from shared.database import DatabaseCalls, DatabaseError
 from shared.sections.changes import Changes, EventKind, detect
 from shared.sections.section import Known, Observation, Section, known_from_json
 from shared.source.answers import Found, Gone, Listing, ListingAnswer, Reading, Refused
-from shared.source.permit import Permit
+from shared.source.breaker import Permit
 
 log = logging.getLogger(__name__)
 

@@ -22,7 +22,7 @@ from shared.checks.check import (
 from shared.checks.look import Looker
 from shared.durations import Durations
 from shared.logs import bind
-from shared.queue.jobs import Delivery, GiveUp, Park, Pause, RetryLater
+from shared.queue.jobs import Delivery, GiveUp, Park, PauseQueue, RetryLater
 from shared.sections.section import Section, known_from_json
 from shared.source.answers import Listing
 
@@ -50,8 +50,8 @@ def check_queued(
 ) -> CheckReport:
     """Run the check that `delivery` carries.
 
-    Raises `Park` while the breaker forbids it and `Pause` on 429, which spend no attempt; `RetryLater` for what may
-    go away, `GiveUp` for what will not. The end of the last attempt is recorded on the section.
+    Raises `Park` while the breaker forbids it and `PauseQueue` on 429, which spend no attempt; `RetryLater` for what
+    may go away, `GiveUp` for what will not. The end of the last attempt is recorded on the section.
     """
     section, payload = Section.from_key(delivery.key), delivery.payload
     now = _now_of(delivery)
@@ -120,12 +120,12 @@ def _heard_by_the_queue(
     except BreakerOpenError as error:
         if checker.sources.is_one:
             raise Park from error
-        raise Pause(error.retry_after) from error  # the queue's gate knows nothing of several breakers
+        raise PauseQueue(error.retry_after) from error  # the queue's gate knows nothing of several breakers
     except BreakerUnknownError as error:
         raise Park from error
     except ThrottledError as error:
         log.warning("source asks everybody to wait", extra={"seconds": error.seconds})
-        raise Pause(error.seconds) from error
+        raise PauseQueue(error.seconds) from error
     except CheckError as error:
         log.warning("check failed", extra={"attempt": delivery.attempt, "error": str(error)})
         if not error.retry:

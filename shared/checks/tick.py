@@ -14,17 +14,16 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from redis import RedisError
 
-from shared.checks.needs import Locks, Pushes
 from shared.clock import Clock
 from shared.database import DatabaseCalls, DatabaseError
 from shared.durations import Durations
-from shared.lock import Busy, Unavailable
+from shared.lock import Busy, Held, Unavailable
 from shared.logs import bind
-from shared.queue.jobs import Job
+from shared.queue.jobs import Job, PushResult
 from shared.sections.section import Section
 from shared.sections.slots import Group, group_of, latest_slot, next_slot, slot_start
 from shared.source.answers import Listing
@@ -34,6 +33,22 @@ log = logging.getLogger(__name__)
 PAGE = 2500
 TASK = "process_section"
 Source = Literal["scheduler", "http", "rescue"]
+
+
+class Pushes(Protocol):
+    """The queue as a producer sees it. Raises `redis.RedisError` when it cannot be reached."""
+
+    def push(self, jobs: Sequence[Job], now_ms: int) -> PushResult: ...
+
+
+class Locks(Protocol):
+    """The cron lock. `sleep(seconds)` answers whether the wait was interrupted."""
+
+    def acquire(self, holder: str) -> Held | Busy | Unavailable: ...
+
+    def acquire_patiently(self, holder: str, sleep: Callable[[float], bool]) -> Held | Busy | Unavailable: ...
+
+    def release(self, holder: str) -> bool: ...
 
 
 class LockBusyError(Exception):

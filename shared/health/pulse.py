@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 from shared.health.beats import beat_figures
-from shared.health.last_error import LastError
 from shared.parts import Parts
 from shared.queue.consumer import LeasedConsumer
 
@@ -36,3 +38,23 @@ class Pulse:
             return "a thread of the consumer has ended"
         longest = max(seen.running.values(), default=0.0)
         return f"a check has been running for {longest:.0f} s" if longest > HUNG_AFTER else None
+
+
+_LONGEST = 200
+
+
+class LastError(logging.Handler):
+    """Remembers the words of the last error and when it was; what belongs to it stays in the log."""
+
+    def __init__(self, clock: Callable[[], datetime]) -> None:
+        super().__init__(logging.ERROR)
+        self._clock = clock
+        self._last: dict[str, str] | None = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep it."""
+        self._last = {"at": self._clock().isoformat(), "words": record.getMessage()[:_LONGEST]}
+
+    def as_json(self) -> dict[str, str] | None:
+        """`at` and `words`; `None` when there was none."""
+        return self._last

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any
 
+import idna
 import requests
 
 from shared.durations import DEFAULT
@@ -246,3 +247,27 @@ def _number(value: str | None, default: float, longest: float) -> float:
     except ValueError:
         return default
     return min(longest, max(0.1, seconds)) if seconds == seconds else default
+
+
+_LOCAL_PART = re.compile(r"[!-?A-~]{1,64}")
+_DOMAIN = re.compile(r"[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+")
+
+
+def ascii_address(address: str | None) -> str | None:
+    """The address with its domain in punycode, as Resend takes it; `None` when mail cannot be written to it."""
+    local, at, domain = (address or "").rpartition("@")
+    if not domain.isascii():
+        try:
+            domain = idna.encode(domain, uts46=True).decode()
+        except (idna.IDNAError, UnicodeError):
+            return None
+    return f"{local}{at}{domain}" if _LOCAL_PART.fullmatch(local) and _DOMAIN.fullmatch(domain) else None
+
+
+def spellings(address: str) -> list[str]:
+    """The address as it came and, where its domain is in punycode, as a person writes it."""
+    local, at, domain = address.rpartition("@")
+    try:
+        return list(dict.fromkeys([address, f"{local}{at}{idna.decode(domain)}"]))
+    except (idna.IDNAError, UnicodeError):
+        return [address]

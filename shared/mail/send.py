@@ -21,8 +21,7 @@ from typing import Any, Protocol
 
 from shared.database import Database, DatabaseError
 from shared.durations import DEFAULT
-from shared.mail.owed import OwedMail
-from shared.mail.renderer import CannotWriteError
+from shared.mail.renderer import CannotWriteError, OwedMail
 from shared.mail.resend import MAX_BATCH, Accepted, Outcome
 from shared.sections.section import Facts, Section
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from shared.sections.people import is_staff
 from shared.sections.section import Facts, Section
-from shared.sections.text import one_line
+from shared.sections.text import is_staff, one_line
 
 STALE = timedelta(hours=24)
 """A baseline older than this is named in the mail: the opening may be as old as that."""

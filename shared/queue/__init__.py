@@ -3,7 +3,7 @@
 huey = LeasedHuey(redis_url="redis://localhost", prefix="pickmyclass:", timezone="America/Phoenix")
 
 @huey.task(name="process_section")
-def process_section(term, class_nbr): ...          # may raise RetryLater, Park, Pause, GiveUp
+def process_section(term, class_nbr): ...          # may raise RetryLater, Park, PauseQueue, GiveUp
 
 @huey.periodic_task(crontab(minute="0,30"))
 def tick(turn): ...                                # in a control thread; turn.scheduled_at, turn.wait(seconds)
@@ -37,7 +37,17 @@ from shared.queue.consumer import LeasedConsumer
 from shared.queue.controls import Control, Turn
 from shared.queue.dead_letters import DeadLetters, letter_for
 from shared.queue.holdings import Ending
-from shared.queue.jobs import Delivery, GiveUp, Job, Park, Pause, PushResult, RetryLater, Snapshot, current_delivery
+from shared.queue.jobs import (
+    Delivery,
+    GiveUp,
+    Job,
+    Park,
+    PauseQueue,
+    PushResult,
+    RetryLater,
+    Snapshot,
+    current_delivery,
+)
 from shared.queue.storage import Counts, QueueStorage
 from shared.redis import RedisError, wall_clock
 from shared.source.breaker import Breaker
@@ -48,7 +58,7 @@ __all__ = [
     "Job",
     "LeasedHuey",
     "Park",
-    "Pause",
+    "PauseQueue",
     "PushResult",
     "RetryLater",
     "Snapshot",
@@ -144,7 +154,7 @@ class LeasedHuey(Huey):  # type: ignore[misc]  # huey has no types
             task.execute()
         except Park:
             return self._parked(job, max(self.breaker.last_seen.retry_after, self.durations.retry_base))
-        except Pause as pause:
+        except PauseQueue as pause:
             self._share(pause)
             return self._parked(job, pause.seconds)
         except GiveUp as error:
@@ -187,7 +197,7 @@ class LeasedHuey(Huey):  # type: ignore[misc]  # huey has no types
         letter = letter_for(job, reason, error, self.storage.clock())
         return Ending(lambda held: held.bury(job, letter))
 
-    def _share(self, pause: Pause) -> None:
+    def _share(self, pause: PauseQueue) -> None:
         try:
             self.storage.pause(pause.seconds)
         except RedisError:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from shared.backoff import MAX_ATTEMPTS
-from shared.source.permit import Permit
+from shared.source.breaker import Permit
 
 _KEY = re.compile(r"[!-~]{1,200}")
 _LAST_MS = 10**14  # far behind every time and every count of ours
@@ -185,7 +185,7 @@ class Park(NotDoneError):  # noqa: N818 (says what to do, not what went wrong)
     """Not now, and not this job's fault: it goes back to the front without spending an attempt."""
 
 
-class Pause(NotDoneError):  # noqa: N818 (says what to do, not what went wrong)
+class PauseQueue(NotDoneError):  # noqa: N818 (says what to do, not what went wrong)
     """The source asked everyone to wait `seconds`. All queued jobs are held; no attempt is spent."""
 
     def __init__(self, seconds: float) -> None:

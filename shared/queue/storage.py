@@ -33,7 +33,7 @@ _TAKE = Script("source/breaker_rules", "queue/queue_rules", "queue/take")
 _TAKE_OVER = Script("queue/queue_rules", "queue/take_over")
 _LEAVE = Script("queue/queue_rules", "queue/leave")
 _LIMBO = Script("queue/queue_rules", "queue/limbo")
-_PAUSE = Script("queue/pause")
+_PAUSE = Script("queue/pause_queue")
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,8 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Any
 
-from shared.sections.across import as_the_other_would_tell, is_news_across
-from shared.sections.people import people_in
 from shared.sections.section import Facts, Known, Memory, Observation
+from shared.sections.text import people_in
 
 TWO_LOOKS = timedelta(minutes=2)
 """Looks that are closer together than this count as one when they do not say how many seats are reserved."""
@@ -172,3 +171,17 @@ def _merge(before: Facts, seen: Facts, seats: _Seats) -> Facts:
     if seats.event and not seats.by_unreserved and seen.non_reserved_seats is None:
         return replace(merged, non_reserved_seats=None)
     return merged
+
+
+def as_the_other_would_tell(before: Facts) -> Facts:
+    """What one source told of the seats, as far as it can be compared: on all that are free, so the unreserved ones
+    count as unknown."""
+    return replace(before, non_reserved_seats=None)
+
+
+def is_news_across(before: Facts, assigned: bool) -> bool:
+    """Whether another source's word on the instructor is news: only of an assignment, and only where the old source
+    said that nobody was named. A name stands against a name that is written differently, and where the old source
+    said nothing at all it may not have known.
+    """
+    return assigned and before.instructor_name is not None

@@ -18,8 +18,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from shared.sections.people import is_staff
 from shared.sections.section import Facts
+from shared.sections.text import is_staff
 
 COLUMNS = ("time_ms", "section", "course", "code", "instructor", "seats_available", "seats_total")
 

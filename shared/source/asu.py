@@ -13,6 +13,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlencode
 
 import requests
 
@@ -35,7 +36,6 @@ from shared.source.answers import (
     Unreadable,
 )
 from shared.source.asu_rows import NAME, class_nbr_of, read_row
-from shared.source.page import catalog_page
 
 MAX_ANSWER_BYTES = 8 * 1024 * 1024
 """Six times what 200 rows take (6 kB each)."""
@@ -66,6 +66,19 @@ class _Page:
 
 Turn = Callable[[float], AbstractContextManager[None]]
 """Around one call: waits for its turn, for so many seconds at most."""
+
+
+def catalog_page(section: Section) -> str:
+    """ASU's own page, searched for the section; digits are all of it that comes from us."""
+    search = {
+        "campusOrOnlineSelection": "A",
+        "honors": "F",
+        "keywords": section.class_nbr,
+        "promod": "F",
+        "searchType": "all",
+        "term": section.term,
+    }
+    return f"https://catalog.apps.asu.edu/catalog/classes/classlist?{urlencode(search)}"
 
 
 class Asu:

@@ -14,7 +14,15 @@ from typing import Any, Literal
 
 from shared.durations import Durations
 from shared.redis import Redis, RedisError, Script, is_wrong_type
-from shared.source.permit import Permit
+
+
+@dataclass(frozen=True, slots=True)
+class Permit:
+    """`generation` names the breaker's state it was given under; a probe's has a token."""
+
+    generation: int = 0
+    probe: str | None = None
+
 
 MAX_FAILURES = 10
 ENOUGH_SUCCESSES = 3
@@ -35,7 +43,7 @@ _MOST_DIGITS = 14  # more is no time and no count
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class NotNow:
     """No call now; ask again in `retry_after` seconds."""
 
     retry_after: float
@@ -96,7 +104,7 @@ class Breaker:
         self._client = client
         self._keys = [self.key, self.probe_key, doorbell]
 
-    def allow(self) -> Permit | Refused | Unknown:
+    def allow(self) -> Permit | NotNow | Unknown:
         """Ask before a call."""
         seen = self.status()
         if seen.state == "UNKNOWN":
@@ -109,7 +117,7 @@ class Breaker:
         except RedisError:
             return self._lost()
         if verdict == "none":
-            return Refused(max(self.last_seen.retry_after, 0.001))
+            return NotNow(max(self.last_seen.retry_after, 0.001))
         return self.permit_now(token if verdict == "probe" else None)
 
     def permit_now(self, probe: str | None = None) -> Permit:

@@ -19,7 +19,7 @@ from shared.exchange import TooLongError, bounded_session
 from shared.sections.section import Facts, Section
 from shared.sections.text import one_line
 from shared.source.answers import Answer, Broken, Found, Listing, ListingAnswer, NotFound, Refused, Throttled
-from shared.source.page import catalog_page
+from shared.source.asu import catalog_page
 
 NAME = "scraper"
 MAX_ANSWER_BYTES = 256 * 1024

@@ -24,9 +24,7 @@ from shared.source.answers import (
     Source,
     Throttled,
 )
-from shared.source.breaker import Breaker, Unknown
-from shared.source.breaker import Refused as NotNow
-from shared.source.permit import Permit
+from shared.source.breaker import Breaker, NotNow, Permit, Unknown
 from shared.source.turns import NoTurnError, Pause, Turns
 
 _log = logging.getLogger(__name__)

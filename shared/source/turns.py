@@ -1,6 +1,6 @@
 """When a source may be called: one pause that everybody keeps, and turns for so many calls a minute.
 
-Both hold over all servers and live in Redis, in `pause.lua` and `turns.lua` beside this.
+Both hold over all servers and live in Redis, in `pause_source.lua` and `turns.lua` beside this.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from shared.backoff import LONGEST_PAUSE_SECONDS
 from shared.durations import Durations
 from shared.redis import Redis, RedisError, Script, wall_clock
 
-_PAUSE = Script("source/breaker_rules", "source/pause_rules", "source/pause")
+_PAUSE = Script("source/breaker_rules", "source/pause_rules", "source/pause_source")
 _TURNS = Script("source/breaker_rules", "source/pause_rules", "source/turns")
 _STORED = re.compile("([0-9]{1,14}) [0-9]{1,14}")
 _LOST_SECONDS = 30.0

@@ -15,7 +15,7 @@ from shared.clock import Clock
 from shared.database import DatabaseCalls
 from shared.sections.section import Section
 from shared.source.answers import Answer, Broken, Found, Listing, ListingAnswer
-from shared.source.permit import Permit
+from shared.source.breaker import Permit
 from shared.source.sources import Guarded, Sources
 from shared.students.cards import Card, card_of
 from shared.students.courses import CourseUnknownError, ListingFailedError, Wanted, sections_of

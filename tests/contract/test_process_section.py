@@ -12,7 +12,7 @@ from functions.health.main import health
 from functions.process_section.main import process_section
 from shared.durations import Durations
 from shared.mail.send import send_due_mail
-from shared.source.permit import Permit
+from shared.source.breaker import Permit
 from tests.contract.test_cron_tick import _Broken
 from tests.support.stage import EVEN, SECRET, TERM, Stage
 

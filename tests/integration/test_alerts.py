@@ -16,7 +16,7 @@ from shared.health.beats import beat_figures
 from shared.health.check import Trouble
 from shared.health.health import health_of
 from shared.queue import Snapshot
-from shared.source.permit import Permit
+from shared.source.breaker import Permit
 from tests.support.stage import EVEN, Stage
 from tests.support.world import NOON, World
 

@@ -21,7 +21,7 @@ from shared.database import Database, DatabaseError, connect_postgres
 from shared.sections.changes import EventKind
 from shared.sections.section import Section
 from shared.source.answers import Broken, Found, Gone, Listing, ListingAnswer, Reading, Row, Throttled, Unreadable
-from shared.source.permit import Permit
+from shared.source.breaker import Permit
 from tests.support.world import NOON, World, facts, minutes, see
 from workshop.parts.postgres import EmbeddedPostgres
 

@@ -10,8 +10,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from shared.cli.main import ops
-from shared.health.last_error import LastError
-from shared.source.permit import Permit
+from shared.health.pulse import LastError
+from shared.source.breaker import Permit
 from tests.support.ops import Bundle
 from tests.support.stage import EVEN, Stage
 from tests.support.world import facts, see

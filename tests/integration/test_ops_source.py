@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 
 from shared.cli.main import ops
 from shared.health.doctor_services import asu
-from shared.source.permit import Permit
+from shared.source.breaker import Permit
 from tests.support.stage import EVEN, TERM, Stage
 from workshop.campus.asu import BASE
 

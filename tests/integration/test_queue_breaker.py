@@ -9,8 +9,7 @@ from dataclasses import replace
 import pytest
 
 from shared.queue.jobs import Job, Park, RetryLater, current_delivery
-from shared.source.breaker import BreakerStatus, Refused
-from shared.source.permit import Permit
+from shared.source.breaker import BreakerStatus, NotNow, Permit
 from tests.support.redis import NOW, QUICK, Workplace, wait_until
 
 Places = Callable[..., Workplace]
@@ -68,7 +67,7 @@ def test_ten_failures_park_the_rest_without_spending_their_attempts(any_redis_ur
     wait_until(lambda: state_of(place).state == "OPEN")
     wait_until(lambda: (counts := place.huey.counts()).waiting == 100 and counts.leased + counts.delayed == 0)
     assert 10 <= len(scraper.calls) <= 13, "four threads at work when it opened"
-    assert isinstance(place.huey.breaker.allow(), Refused)
+    assert isinstance(place.huey.breaker.allow(), NotNow)
     assert place.huey.dead_letters.list() == []
 
 

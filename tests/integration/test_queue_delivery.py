@@ -10,7 +10,7 @@ from functools import partial
 import pytest
 import redis
 
-from shared.queue.jobs import GiveUp, Job, Park, Pause, PushResult, RetryLater, current_delivery
+from shared.queue.jobs import GiveUp, Job, Park, PauseQueue, PushResult, RetryLater, current_delivery
 from shared.redis import connect_redis
 from tests.support.redis import NOW, Workplace, command_counts, wait_until
 
@@ -302,7 +302,7 @@ def test_a_parked_job_comes_back_without_having_spent_an_attempt(any_redis_url: 
 
 def test_a_pause_holds_the_queued_jobs_of_every_consumer(any_redis_url: str, queue_on: Places) -> None:
     first, second = queue_on(any_redis_url), queue_on(any_redis_url)
-    first.rules["a"] = raising(Pause(600.0))
+    first.rules["a"] = raising(PauseQueue(600.0))
     first.huey.push(jobs("a"), NOW)
     first.consume("one")
     first.wait_for_runs(1)

@@ -11,9 +11,9 @@ from shared.checks.check import Outcome
 from shared.checks.queued import check_queued
 from shared.checks.tick import TickOrder
 from shared.database import Database, DatabaseError
-from shared.queue.jobs import Delivery, GiveUp, Park, Pause, RetryLater
+from shared.queue.jobs import Delivery, GiveUp, Park, PauseQueue, RetryLater
 from shared.sections.slots import latest_slot
-from shared.source.permit import Permit
+from shared.source.breaker import Permit
 from tests.contract.test_cron_tick import _Broken
 from tests.support.stage import EVEN, Stage
 
@@ -79,7 +79,7 @@ def test_a_lost_breaker_store_parks_the_job(stage: Stage) -> None:
 
 def test_too_many_requests_pause_everybody_for_as_long_as_the_scraper_says(stage: Stage) -> None:
     stage.scraper_fails("rate_limit", retry_after=7)
-    with pytest.raises(Pause) as paused:
+    with pytest.raises(PauseQueue) as paused:
         check(stage)
     assert paused.value.seconds == 7
     assert ended_slot(stage) is None

@@ -10,10 +10,10 @@ import requests
 
 from shared.checks.check import BreakerOpenError, CheckOrder, Outcome
 from shared.checks.queued import check_queued
-from shared.queue.jobs import Delivery, GiveUp, Pause
+from shared.queue.jobs import Delivery, GiveUp, PauseQueue
 from shared.sections.section import Section
 from shared.source.answers import Found
-from shared.source.permit import Permit
+from shared.source.breaker import Permit
 from tests.support.redis import command_counts
 from tests.support.stage import EVEN, ODD, TERM, Stage
 from workshop.campus.asu import BASE
@@ -77,7 +77,7 @@ def test_when_neither_may_be_asked_the_queue_waits_for_the_first_that_may(stage:
     for breaker in stage.parts.breakers.values():
         for _ in range(10):
             breaker.record_failure(Permit())
-    with pytest.raises(Pause) as paused:
+    with pytest.raises(PauseQueue) as paused:
         run(stage)
     assert 100 < paused.value.seconds <= 120
     with pytest.raises(BreakerOpenError):
@@ -94,7 +94,7 @@ def test_a_catalog_that_refuses_us_alone_is_told_on_the_section_and_left_alone(s
         run(stage)
     assert "takes no visitors" in stage.world.baseline(EVEN)["last_error"]
     for _ in range(5):
-        with pytest.raises(Pause):
+        with pytest.raises(PauseQueue):
             run(stage, ODD)
     assert looks(stage) == (1, 0)
 
@@ -105,10 +105,10 @@ def test_everybody_leaves_a_catalog_alone_that_wants_to_be(stage: Stage, kind: s
     stage.world.add_watch(EVEN)
     catalog_fails(stage, kind)
     for _ in range(5):
-        with pytest.raises(Pause):
+        with pytest.raises(PauseQueue):
             run(stage)
     wire(stage, "asu")  # another process
-    with pytest.raises(Pause):
+    with pytest.raises(PauseQueue):
         run(stage)
     assert looks(stage) == (1, 0)
 
@@ -118,7 +118,7 @@ def test_a_scraper_that_asks_for_no_wait_gets_one_all_the_same(stage: Stage) -> 
     stage.scraper_fails("rate_limit", None, retry_after=0)
     waits = []
     for _ in range(4):
-        with pytest.raises(Pause) as paused:
+        with pytest.raises(PauseQueue) as paused:
             run(stage)
         waits.append(paused.value.seconds)
     assert all(4 < wait <= 5 for wait in waits), "the same pause, not four of them"

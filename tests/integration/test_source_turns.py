@@ -30,8 +30,8 @@ class Server:
     def __init__(self, server: EmbeddedRedis) -> None:
         self.client = connect_redis(server.url)
         self.now = 1_764_000_000.0
-        texts = {name: (RULES / f"{name}.lua").read_text() for name in ("pause_rules", "pause", "turns")}
-        self._texts = {name: HANDED + texts["pause_rules"] + texts[name] for name in ("pause", "turns")}
+        texts = {name: (RULES / f"{name}.lua").read_text() for name in ("pause_rules", "pause_source", "turns")}
+        self._texts = {name: HANDED + texts["pause_rules"] + texts[name] for name in ("pause_source", "turns")}
         self.takes = 0
 
     def script(self, name: str) -> Callable[[Any, list[str], list[Any]], Any]:
@@ -66,7 +66,7 @@ def server(redis_server: EmbeddedRedis, monkeypatch: pytest.MonkeyPatch) -> Iter
     redis_server.flush()
     server = Server(redis_server)
     monkeypatch.setattr(turns, "_TURNS", server.script("turns"))
-    monkeypatch.setattr(turns, "_PAUSE", server.script("pause"))
+    monkeypatch.setattr(turns, "_PAUSE", server.script("pause_source"))
     yield server
     server.client.close()
 

@@ -12,8 +12,7 @@ import pytest
 from psycopg.rows import dict_row
 
 from shared.database import Database
-from shared.mail.owed import OwedMail
-from shared.mail.renderer import Renderer
+from shared.mail.renderer import OwedMail, Renderer
 from shared.mail.resend import Outcome, ResendClient
 from shared.mail.send import MailReport, MailRoom, MailTiming, send_due_mail
 from shared.mail.tokens import UnsubscribeTokens

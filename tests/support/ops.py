@@ -20,7 +20,7 @@ from shared.queue import Snapshot
 from shared.queue.dead_letters import letter_for
 from shared.queue.jobs import Delivery
 from shared.settings import load
-from shared.source.permit import Permit
+from shared.source.breaker import Permit
 from shared.wiring import Wiring
 from tests.support.world import World, facts, see
 from workshop.parts.postgres import EmbeddedPostgres

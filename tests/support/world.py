@@ -11,9 +11,9 @@ import psycopg
 
 from shared.database import Database
 from shared.sections.changes import detect
-from shared.sections.people import is_staff
 from shared.sections.section import Facts, Known, Observation, Section, known_from_json
 from shared.sections.slots import group_of, latest_slot
+from shared.sections.text import is_staff
 
 NOON = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 """The hour at which most tests play; its term (2267) ends a month later."""

@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 
 from shared.durations import Durations
 from shared.redis import connect_redis
-from shared.source.breaker import Breaker, BreakerStatus, Refused, Unknown
-from shared.source.permit import Permit
+from shared.source.breaker import Breaker, BreakerStatus, NotNow, Permit, Unknown
 from tests.support.redis import ROOT, command_counts
 from workshop.parts.redis import EmbeddedRedis
 
@@ -48,7 +47,7 @@ def test_it_opens_at_the_tenth_failure_in_a_row(breaker_with: Callable[[Duration
     breaker.record_failure(permit_of(breaker))
     assert breaker.status().state == "OPEN"
     refused = breaker.allow()
-    assert isinstance(refused, Refused)
+    assert isinstance(refused, NotNow)
     assert 3590 < refused.retry_after <= 3600
 
 
@@ -70,7 +69,7 @@ def test_half_open_lets_one_probe_through_at_a_time(breaker_with: Callable[[Dura
     probe = permit_of(breaker)
     assert probe.probe
     assert breaker.status().state == "HALF_OPEN"
-    assert isinstance(other.allow(), Refused)
+    assert isinstance(other.allow(), NotNow)
     breaker.return_permit(probe)
     assert breaker.status().success_count == 0
     assert permit_of(other).probe
@@ -98,7 +97,7 @@ def test_a_failed_probe_opens_it_for_the_full_time_again(breaker_with: Callable[
     assert breaker.status().state == "OPEN"
     assert (breaker.status().last_state_change or 0) >= (opened or 0)
     patient = breaker_with(FOREVER)
-    assert isinstance(patient.allow(), Refused)
+    assert isinstance(patient.allow(), NotNow)
 
 
 def test_a_probe_that_never_reports_blocks_no_longer_than_its_lease(
@@ -145,7 +144,7 @@ def test_an_open_breaker_without_its_time_recovers(
             breaker.key,
             '{"state":"OPEN","failureCount":10,"successCount":0,"lastFailureTime":null,"lastStateChange":null}',
         )
-    assert isinstance(breaker.allow(), Refused)
+    assert isinstance(breaker.allow(), NotNow)
     time.sleep(0.02)
     assert permit_of(breaker).probe
 

@@ -7,8 +7,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from shared.sections.changes import Changes, EventKind, detect
-from shared.sections.people import is_staff
 from shared.sections.section import Facts, Known, Memory, Observation, known_from_json
+from shared.sections.text import is_staff
 
 NOW = datetime(2026, 3, 2, 15, 0, tzinfo=UTC)
 seats = st.none() | st.integers(0, 40)

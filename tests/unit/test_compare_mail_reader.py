@@ -11,8 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.mail.owed import OwedMail
-from shared.mail.renderer import Renderer
+from shared.mail.renderer import OwedMail, Renderer
 from shared.mail.tokens import UnsubscribeTokens
 from shared.sections.section import Facts, Section
 from workshop.compare.replay.mail_reader import Expected, faults, section_of

@@ -15,8 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.mail.owed import OwedMail
-from shared.mail.renderer import KINDS, CannotWriteError, Renderer
+from shared.mail.renderer import KINDS, CannotWriteError, OwedMail, Renderer
 from shared.mail.tokens import UnsubscribeTokens
 from shared.sections.section import Facts, Section
 

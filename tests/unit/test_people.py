@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.sections.people import is_staff, people_in
+from shared.sections.text import is_staff, people_in
 
 NOBODY = [
     *("", " ", "Staff", "STAFF ", "the staff", "[Staff]", "Staff.", "Staff 2", "Department Staff", "Staff Member"),

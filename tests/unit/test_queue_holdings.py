@@ -5,7 +5,7 @@ from __future__ import annotations
 from shared.queue.holdings import Holdings, Settlement
 from shared.queue.intake import MAX_BATCH, PEEK_EVERY, Intake, Taken
 from shared.queue.jobs import Delivery
-from shared.source.permit import Permit
+from shared.source.breaker import Permit
 
 NOW = 1_764_000_000_000
 

@@ -8,9 +8,7 @@ import pytest
 
 from shared.sections.section import Facts, Section
 from shared.source.answers import Answer, Broken, Found, Listing, ListingAnswer, NotFound, Reading, Refused, Throttled
-from shared.source.breaker import Refused as NotNow
-from shared.source.breaker import Unknown
-from shared.source.permit import Permit
+from shared.source.breaker import NotNow, Permit, Unknown
 from shared.source.sources import Guarded, Leave, Sources
 from shared.source.turns import NoTurnError
 

@@ -8,17 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
-from shared.checks.needs import LooksUp
 from shared.sections.section import Section
-from shared.source.answers import Answer, Listing, ListingAnswer
-from shared.source.answers import Refused as RefusedForGood
-from shared.source.breaker import Refused, Unknown
-from shared.source.page import catalog_page
-from shared.source.permit import Permit
+from shared.source.answers import Answer, Listing, ListingAnswer, Refused
+from shared.source.asu import catalog_page
+from shared.source.breaker import NotNow, Permit, Unknown
 from shared.source.sources import Guarded, Sources
 
 FAILURES, SUCCESSES, OPEN_MS = 10, 3, 120_000
+
+
+class LooksUp(Protocol):
+    """Who is asked about one section at a time."""
+
+    def look_up(self, section: Section, timeout: float) -> Answer: ...
 
 
 @dataclass(slots=True)
@@ -55,10 +59,10 @@ class MemoryGate:
 
     breaker: MemoryBreaker
 
-    def allow(self) -> Permit | Refused | Unknown:
+    def allow(self) -> Permit | NotNow | Unknown:
         """Leave to ask, or for how long not."""
         wait = self.breaker.wait_ms()
-        return Refused(wait / 1000) if wait else Permit()
+        return NotNow(wait / 1000) if wait else Permit()
 
     def record_success(self, permit: Permit) -> None:  # noqa: ARG002 - part of the interface
         """The service answered."""
@@ -86,7 +90,7 @@ class _OneByOne:
         pass
 
     def read(self, listing: Listing, timeout: float) -> ListingAnswer:  # noqa: ARG002 - part of the interface
-        return RefusedForGood(f"no listing {listing.key}", token=False)
+        return Refused(f"no listing {listing.key}", token=False)
 
     def page_of(self, section: Section) -> str:
         return catalog_page(section)

@@ -28,7 +28,7 @@ from shared.mail.renderer import Renderer
 from shared.mail.resend import Accepted, Outcome, Unknown
 from shared.mail.send import MailRoom, MailTiming, send_due_mail
 from shared.mail.tokens import UnsubscribeTokens
-from shared.queue.jobs import GiveUp, NotDoneError, Park, Pause
+from shared.queue.jobs import GiveUp, NotDoneError, Park, PauseQueue
 from shared.sections.section import Section
 from shared.sections.slots import group_at
 from shared.source.answers import Answer, Found, NotFound
@@ -140,7 +140,7 @@ class NewSide:
                 began = time.monotonic()
                 try:
                     check_queued(self._checker, delivery, _DURATIONS)
-                except (Park, Pause):
+                except (Park, PauseQueue):
                     again.append(delivery)
                     parked = True
                 except GiveUp:

@@ -12,8 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from shared.sections.people import is_staff
 from shared.sections.slots import ROUND, SLOT, group_of, latest_slot
+from shared.sections.text import is_staff
 from workshop.compare.replay.decisions import Key
 from workshop.compare.shadow.looks import Look, Looks, told_apart
 

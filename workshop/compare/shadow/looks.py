@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from shared.checks.needs import LooksUp
 from shared.clock import Clock
-from shared.sections.people import is_staff
 from shared.sections.section import Facts, Section
+from shared.sections.text import is_staff
 from shared.source.answers import Answer, Broken, Found, NotFound
+from workshop.compare.replay.breaker import LooksUp
 from workshop.compare.replay.decisions import FACTS, Key
 
 

@@ -17,7 +17,6 @@ import psycopg
 from psycopg.rows import dict_row
 
 from shared.checks.check import Checker
-from shared.checks.needs import LooksUp
 from shared.checks.queued import check_queued
 from shared.checks.tick import Ticker, TickOrder
 from shared.database import Database, DatabaseError
@@ -25,7 +24,7 @@ from shared.durations import Durations
 from shared.queue.jobs import Delivery, NotDoneError
 from shared.sections.section import Facts
 from shared.sections.slots import group_at, slot_start
-from workshop.compare.replay.breaker import MemoryBreaker, behind
+from workshop.compare.replay.breaker import LooksUp, MemoryBreaker, behind
 from workshop.compare.replay.decisions import Key
 from workshop.compare.replay.queue import FreeLock, ListQueue
 from workshop.compare.shadow.copy import begin_copy, follow_people

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import sys
 from collections import Counter
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
-from typing import Any
 
 import psycopg
 import pytest
@@ -20,11 +23,13 @@ from shared.checks.tick import TickOrder, job_for_listing
 from shared.cli.main import ops
 from shared.queue.jobs import Delivery, GiveUp, Job, RetryLater
 from shared.sections.section import Section
+from shared.settings import ROOT, names
 from shared.source.answers import Listing
 from tests.support.redis import wait_until
 from tests.support.stage import EVEN, ODD, TERM, Stage, consuming
 from tests.support.world import minutes
 from workshop.campus.asu import BASE
+from workshop.parts.processes import Child, start_child
 
 CSE = Listing(TERM, "CSE")
 
@@ -33,7 +38,9 @@ CSE = Listing(TERM, "CSE")
 def catalog(stage: Stage) -> Stage:
     """The product with the catalog as its source, and both sections watched."""
     url = stage.environment["SCRAPER_URL"] + BASE
-    stage.rewire(SOURCE="asu", ASU_CATALOG_URL=url, SOURCE_CONTACT="ops@example.edu", LOOKS_PER_MINUTE="600")
+    asu = {"SOURCE": "asu", "ASU_CATALOG_URL": url, "SOURCE_CONTACT": "ops@example.edu", "LOOKS_PER_MINUTE": "600"}
+    stage.environment.update(asu)
+    stage.rewire()
     for section in (EVEN, ODD):
         stage.world.add_watch(section)
     return stage
@@ -64,6 +71,11 @@ def scheduler(stage: Stage, worker: str) -> Looks:
 
 def minute(looks: Looks, woken: list[str] | None = None, *, busy: bool = False) -> int:
     return looks.minute(lambda: busy, lambda: (woken if woken is not None else []).append("mail"))
+
+
+def end_lease(stage: Stage) -> None:
+    """Whoever decided where to look has been gone for long enough."""
+    stage.world.postgres.execute("update pickmyclass.look_scheduler set leased_until = now() - interval '1 s'")
 
 
 def run(stage: Stage, *sections: Section) -> Looked:
@@ -103,7 +115,7 @@ def test_one_consumer_decides_at_a_time_and_another_goes_on_when_it_is_gone(cata
     assert (minute(one), minute(two)) == (1, 0)
     catalog.clock.at += minutes(5)
     assert minute(two) == 0
-    catalog.world.postgres.execute("update pickmyclass.look_scheduler set leased_until = now() - interval '1 s'")
+    end_lease(catalog)
     assert (minute(two), minute(one)) == (1, 0)
     two.leave()
     catalog.clock.at += minutes(5)
@@ -214,51 +226,72 @@ def test_the_lease_outlives_a_minute(catalog: Stage) -> None:
 # Whatever dies on the way ---------------------------------------------------------------------------------------
 
 
-class Killed(BaseException):
-    """The process is gone: nothing of it goes on."""
+@pytest.fixture
+def doomed(catalog: Stage) -> Iterator[Callable[[str], Child]]:
+    """Starts a process that looks for a minute, and kills itself after a step."""
+    children: list[Child] = []
+
+    def start(step: str) -> Child:
+        environment = {**os.environ, **dict.fromkeys(names(), ""), **catalog.environment}
+        command = [sys.executable, "-m", "tests.support.look_process", step, catalog.clock.at.isoformat()]
+        children.append(start_child(command, cwd=ROOT, env=environment))
+        return children[-1]
+
+    yield start
+    for child in children:
+        child.kill()
+        child.wait(10)
 
 
-STEPS = ["lease taken", "baselines read", "source asked", "commit sent", "commit made", "mail woken"]
-
-
-@pytest.mark.parametrize("step", STEPS)
-def test_a_process_that_dies_between_two_steps_loses_no_mail_and_doubles_none(
-    catalog: Stage, monkeypatch: pytest.MonkeyPatch, step: str
-) -> None:
+def opens(catalog: Stage) -> None:
+    """A seat opens on a campus that has been looked at before."""
     minute(scheduler(catalog, "one"))
     catalog.show(seats_available=2)
     catalog.clock.at += minutes(3)
-    doomed, database, checker = scheduler(catalog, "one"), catalog.parts.database, catalog.parts.checker
-    call, read = database.call, checker.read_listing
-    after = {"lease taken": "pmc_take_looks", "baselines read": "pmc_read_listings", "commit made": "pmc_commit_looks"}
+    end_lease(catalog)
 
-    def calling(function: str, **arguments: Any) -> Any:
-        if step == "commit sent" and function == "pmc_commit_looks":
-            raise Killed
-        answer = call(function, **arguments)
-        if after.get(step) == function:
-            raise Killed
-        return answer
 
-    def asking(*arguments: Any) -> Any:
-        read(*arguments)
-        raise Killed
-
-    def wake() -> None:
-        raise Killed
-
-    with monkeypatch.context() as patched:
-        patched.setattr(database, "call", calling)
-        if step == "source asked":
-            patched.setattr(doomed._looker, "_read", asking)
-        with pytest.raises(Killed):
-            doomed.minute(lambda: False, wake)
-    catalog.world.postgres.execute("update pickmyclass.look_scheduler set leased_until = now() - interval '1 s'")
+def expect_one_event_and_one_mail(catalog: Stage) -> None:
+    """Whatever the dead process left behind: another one's minute makes good what is missing, and no more."""
+    end_lease(catalog)
     catalog.clock.at += minutes(3)
     minute(scheduler(catalog, "two"))
     assert catalog.world.rows("select kind from pickmyclass.section_events") == [("seat_available",)]
     assert [kind for kind, _, _ in catalog.world.outbox(EVEN)] == ["seat_available"]
     assert catalog.world.one("select pickmyclass.is_mail_due()"), "the next beat wakes the mailer"
+
+
+@pytest.mark.parametrize(
+    ("step", "events"),
+    [
+        ("lease taken", 0),
+        ("baselines read", 0),
+        ("source asked", 0),
+        ("about to commit", 0),
+        ("committed", 1),
+        ("mail woken", 1),
+    ],
+)
+def test_kill_9_between_two_steps_of_a_look_loses_no_mail_and_doubles_none(
+    catalog: Stage, doomed: Callable[[str], Child], step: str, events: int
+) -> None:
+    opens(catalog)
+    assert doomed(step).wait(60) == -signal.SIGKILL
+    assert catalog.world.one("select count(*) from pickmyclass.section_events") == events
+    expect_one_event_and_one_mail(catalog)
+
+
+def test_kill_9_while_the_commit_is_under_way_loses_no_mail_and_doubles_none(
+    catalog: Stage, doomed: Callable[[str], Child], postgres_url: str
+) -> None:
+    opens(catalog)
+    with psycopg.connect(postgres_url) as other:
+        other.execute("select from pickmyclass.section_checks where class_nbr = %s for update", [EVEN.class_nbr])
+        child = doomed("mail woken")
+        catalog.world.wait_until_blocked()
+        child.kill()
+        assert child.wait(10) == -signal.SIGKILL
+    expect_one_event_and_one_mail(catalog)
 
 
 def test_a_server_that_dies_in_the_middle_of_a_commit_has_written_nothing(catalog: Stage, postgres_url: str) -> None:

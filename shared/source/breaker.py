@@ -6,8 +6,10 @@ The rules are in `breaker_rules.lua` and `breaker.lua` beside this, so that they
 from __future__ import annotations
 
 import logging
+import math
 import re
 import secrets
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -40,6 +42,7 @@ _SAID = {
 _STATES: dict[str, State] = {"CLOSED": "CLOSED", "OPEN": "OPEN", "HALF_OPEN": "HALF_OPEN"}
 _SPACE = r"[ \t\n\v\f\r]*"  # what Lua calls %s
 _MOST_DIGITS = 14  # more is no time and no count
+_OVERTAKEN_SECONDS = 5.0  # an answer of Redis is heard within them, or not at all
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +102,7 @@ class Breaker:
         self.probe_key = f"{self.key}:probe"
         self.durations = durations
         self.last_seen = BreakerStatus()
+        self._changed_at = -math.inf
         self._told: State = "CLOSED"
         self.on_change: Callable[[BreakerStatus], None] = lambda _: None
         self._client = client
@@ -153,8 +157,14 @@ class Breaker:
         self._run("reset", Permit())
 
     def saw(self, value: str, retry_after: float) -> None:
-        """Take note of the stored value that came with another answer."""
-        self.last_seen = seen = BreakerStatus.from_value(value, retry_after)
+        """Take note of the stored value that came with another answer, unless a thread heard of a later state before."""
+        seen, known = BreakerStatus.from_value(value, retry_after), self.last_seen.last_state_change or 0
+        changed = seen.last_state_change or 0
+        if value and changed < known and time.monotonic() < self._changed_at + _OVERTAKEN_SECONDS:
+            return
+        if changed != known:
+            self._changed_at = time.monotonic()
+        self.last_seen = seen
         if seen.state not in (self._told, "UNKNOWN"):
             self._told = seen.state
             level = logging.INFO if seen.state == "CLOSED" else logging.WARNING

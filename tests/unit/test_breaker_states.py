@@ -281,3 +281,26 @@ def test_a_breaker_that_cannot_be_read_for_a_moment_has_not_changed(
     breaker.saw("nonsense", 0.0)
     breaker.saw("", 0.0)
     assert [record.message for record in caplog.records if record.message.startswith("breaker: ")] == []
+
+
+CLOSED_BEFORE, OPENED = '{"state":"CLOSED","failureCount":9}', '{"state":"OPEN","lastStateChange":2000}'
+
+
+def test_an_answer_that_was_overtaken_by_that_of_another_thread_is_not_believed(
+    breaker_with: Callable[[Durations], Breaker], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    breaker = breaker_with(FOREVER)
+    breaker.saw(OPENED, 0.0)
+    breaker.saw(CLOSED_BEFORE, 0.0)
+    assert breaker.last_seen.state == "OPEN"
+    later = time.monotonic() + 5.1
+    monkeypatch.setattr("shared.source.breaker.time.monotonic", lambda: later)
+    breaker.saw(CLOSED_BEFORE, 0.0)
+    assert breaker.last_seen.state == "CLOSED", "after so long it is another server's clock, or written by hand"
+
+
+def test_an_emptied_redis_is_believed_at_once(breaker_with: Callable[[Durations], Breaker]) -> None:
+    breaker = breaker_with(FOREVER)
+    breaker.saw(OPENED, 0.0)
+    breaker.saw("", 0.0)
+    assert breaker.last_seen.state == "CLOSED"

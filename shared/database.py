@@ -10,9 +10,13 @@ import logging
 import select
 import threading
 import time
+from contextlib import suppress
 from datetime import datetime
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 from weakref import WeakKeyDictionary
+
+from shared.clock import DatabaseClock
 
 if TYPE_CHECKING:
     import httpx
@@ -87,11 +91,12 @@ class Database(DatabaseCalls, Protocol):
 
 
 class _Counted:
-    """Counts round trips from any thread."""
+    """Counts round trips from any thread, and lets a clock hear what time the server says it is."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: DatabaseClock | None) -> None:
         self._lock = threading.Lock()
         self._calls = 0
+        self._clock = clock or DatabaseClock()
 
     @property
     def calls(self) -> int:
@@ -105,8 +110,8 @@ class _Counted:
 class PostgresDatabase(_Counted):
     """Straight to a server through a pool of sessions; safe to share between threads, also after a fork."""
 
-    def __init__(self, url: str, pool_size: int, timeout: float) -> None:
-        super().__init__()
+    def __init__(self, url: str, pool_size: int, timeout: float, clock: DatabaseClock | None = None) -> None:
+        super().__init__(clock)
         self._url = url
         self._pool_size = pool_size
         self._timeout = timeout
@@ -119,7 +124,7 @@ class PostgresDatabase(_Counted):
         from psycopg import sql
         from psycopg.types.json import Jsonb
 
-        statement = sql.SQL("select public.{}({})").format(
+        statement = sql.SQL("select public.{}({}), clock_timestamp()").format(
             sql.Identifier(function),
             sql.SQL(", ").join(
                 sql.SQL("{} => {}").format(sql.Identifier(name), sql.Placeholder()) for name in arguments
@@ -129,13 +134,18 @@ class PostgresDatabase(_Counted):
         self._count()
         try:
             with self._open_pool().connection(timeout=min(CONNECT_SECONDS, self._timeout)) as connection:
+                sent = self._clock.steady()
                 row = connection.execute(statement, values).fetchone()
                 self._used_at[connection] = time.monotonic()
         except psycopg_pool.PoolTimeout:
             raise DatabaseUnavailable(f"{function}: no connection to the database") from None
         except psycopg.Error as error:
             raise _from_sqlstate(function, error.sqlstate, error.diag.message_primary) from None
-        return row[0] if row else None
+        if row is None:
+            return None
+        told = row[1].timestamp()
+        self._clock.heard(sent, told, told)
+        return row[0]
 
     def close(self) -> None:
         with self._lock:
@@ -190,8 +200,10 @@ class PostgresDatabase(_Counted):
 class SupabaseDatabase(_Counted):
     """Through PostgREST, by the supabase client, loaded at the first call (it costs a second and 44 MB)."""
 
-    def __init__(self, url: str, service_role_key: str, pool_size: int, timeout: float) -> None:
-        super().__init__()
+    def __init__(
+        self, url: str, service_role_key: str, pool_size: int, timeout: float, clock: DatabaseClock | None = None
+    ) -> None:
+        super().__init__(clock)
         self._url = url
         self._key = service_role_key
         self._turns = threading.BoundedSemaphore(pool_size)
@@ -219,6 +231,16 @@ class SupabaseDatabase(_Counted):
         finally:
             self._turns.release()
 
+    def _note_when(self, request: httpx.Request) -> None:
+        request.extensions["sent"] = self._clock.steady()
+
+    def _hear(self, answer: httpx.Response) -> None:
+        """Its `Date` counts whole seconds, and is believed only beside an answer that is PostgREST's own."""
+        if answer.is_success and "content-range" in answer.headers and (date := answer.headers.get("date")):
+            with suppress(ValueError):
+                told = parsedate_to_datetime(date).timestamp()
+                self._clock.heard(answer.request.extensions["sent"], told, told + 1.0)
+
     def close(self) -> None:
         with self._lock:
             closing, self._client, self._close_http = self._close_http, None, None
@@ -241,7 +263,7 @@ class SupabaseDatabase(_Counted):
                     http2=False,
                     timeout=httpx.Timeout(self._timeout, connect=min(5.0, self._timeout)),
                     limits=httpx.Limits(max_connections=None, max_keepalive_connections=None, keepalive_expiry=30),
-                    event_hooks={"response": [_look_at]},
+                    event_hooks={"request": [self._note_when], "response": [_look_at, self._hear]},
                 )
                 options = SyncClientOptions(httpx_client=http, auto_refresh_token=False, persist_session=False)
                 self._client = create_client(self._url, self._key, options=options)
@@ -250,16 +272,27 @@ class SupabaseDatabase(_Counted):
             return self._client
 
 
-def connect_postgres(url: str, *, pool_size: int = 6, timeout: float = CALL_SECONDS) -> PostgresDatabase:
-    """The gateway over psycopg. Connects at the first call; `timeout` (seconds) bounds every wait."""
-    return PostgresDatabase(url, pool_size, timeout)
+def connect_postgres(
+    url: str, *, pool_size: int = 6, timeout: float = CALL_SECONDS, clock: DatabaseClock | None = None
+) -> PostgresDatabase:
+    """The gateway over psycopg. Connects at the first call; `timeout` (seconds) bounds every wait; `clock` learns the
+    server's time from every answer.
+    """
+    return PostgresDatabase(url, pool_size, timeout, clock)
 
 
 def connect_supabase(
-    url: str, service_role_key: str, *, pool_size: int = 6, timeout: float = CALL_SECONDS
+    url: str,
+    service_role_key: str,
+    *,
+    pool_size: int = 6,
+    timeout: float = CALL_SECONDS,
+    clock: DatabaseClock | None = None,
 ) -> SupabaseDatabase:
-    """The gateway over supabase-py. Connects at the first call; `timeout` (seconds) bounds every wait."""
-    return SupabaseDatabase(url, service_role_key, pool_size, timeout)
+    """The gateway over supabase-py. Connects at the first call; `timeout` (seconds) bounds every wait; `clock` learns
+    the server's time from every answer.
+    """
+    return SupabaseDatabase(url, service_role_key, pool_size, timeout, clock)
 
 
 def _iso(value: Any) -> Any:

@@ -21,7 +21,7 @@ from shared.checks.look import Looker
 from shared.checks.looks import AT_ONCE, Looks, Pace
 from shared.checks.measures import MeasuredChecker, MeasuredSource, Measures
 from shared.checks.tick import Ticker
-from shared.clock import Clock, now
+from shared.clock import Clock, DatabaseClock
 from shared.database import Database, connect_postgres, connect_supabase
 from shared.durations import Durations
 from shared.lock import Lock
@@ -82,12 +82,14 @@ class Wiring:
         self,
         settings: Settings,
         *,
-        clock: Clock = now,
+        clock: Clock | None = None,
         durations: Durations | None = None,
         replay: bool = False,
     ) -> None:
-        """`clock` stands for every clock of the flows; `replay`: it is a replay's, and jobs carry its time."""
-        self.settings, self.clock, self.replay = settings, clock, replay
+        """`clock` stands for every clock of the flows; none: the database's. `replay`: it is a replay's, and jobs carry
+        its time.
+        """
+        self.settings, self.clock, self.replay = settings, clock or DatabaseClock(), replay
         self.lane: Lane = "people"  # a consumer's is "queue"
         self.durations = durations or Durations()
         self.name = settings.worker_name or socket.gethostname()
@@ -97,9 +99,10 @@ class Wiring:
     @part
     def database(self) -> Database:
         """The gateway, over the transport that the settings choose."""
+        clock = self.clock if isinstance(self.clock, DatabaseClock) else None
         if self.settings.transport == "supabase":
-            return connect_supabase(self._set("supabase_url"), self._set("supabase_service_role_key"))
-        return connect_postgres(self._set("database_url"), pool_size=self.settings.workers + 4)
+            return connect_supabase(self._set("supabase_url"), self._set("supabase_service_role_key"), clock=clock)
+        return connect_postgres(self._set("database_url"), pool_size=self.settings.workers + 4, clock=clock)
 
     @part
     def redis(self) -> Redis:
@@ -340,7 +343,7 @@ _wiring: Wiring | None = None
 _making = threading.Lock()
 
 
-def wiring(*, clock: Clock = now, durations: Durations | None = None) -> Wiring:
+def wiring(*, clock: Clock | None = None, durations: Durations | None = None) -> Wiring:
     """The process's own parts, from its environment. Raises `SettingsError` when a value is malformed.
 
     `clock` and `durations` count when the parts are made, at the first call: a chaos run hands its own in.

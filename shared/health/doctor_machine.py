@@ -19,7 +19,7 @@ LEAST_FREE = 500 * 1024 * 1024
 
 
 def clock(whose: str, theirs: datetime, ours: datetime) -> Finding:
-    """Slots and observations are told by this machine's clock, ages by the database's."""
+    """Slots and observations go by the database's time; certificates, sign-in tokens and logs by this machine's."""
     off = abs((theirs - ours).total_seconds())
     if off > SKEW_SECONDS:
         return problem("clock", f"{whose} clock and ours are {off:.0f} s apart", "`timedatectl set-ntp true`")

@@ -157,7 +157,7 @@ class Breaker:
         self._run("reset", Permit())
 
     def saw(self, value: str, retry_after: float) -> None:
-        """Take note of the stored value that came with another answer, unless a thread heard of a later state before."""
+        """Take note of the stored value that came with an answer, unless a later state was heard of before."""
         seen, known = BreakerStatus.from_value(value, retry_after), self.last_seen.last_state_change or 0
         changed = seen.last_state_change or 0
         if value and changed < known and time.monotonic() < self._changed_at + _OVERTAKEN_SECONDS:

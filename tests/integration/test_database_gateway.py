@@ -6,14 +6,15 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from datetime import timedelta
+from contextlib import closing, contextmanager
+from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import psycopg
 import pytest
 
+from shared.clock import DatabaseClock
 from shared.database import Database, DatabaseError, DatabaseUnavailable, connect_postgres, connect_supabase
 from shared.migrations import migrate
 from tests.support.world import NOON, SECTION, World, facts, minutes, read, see
@@ -102,6 +103,36 @@ def test_round_trips_are_counted(any_database: Database) -> None:
     for _ in range(3):
         any_database.call("pmc_echo")
     assert any_database.calls == 3
+
+
+def an_hour_back() -> DatabaseClock:
+    return DatabaseClock(lambda: time.time() - 3600)
+
+
+def expect_the_servers_time(clock: DatabaseClock, world: World) -> None:
+    before: datetime = world.one("select clock_timestamp()")
+    told = clock()
+    assert before - timedelta(seconds=2) < told < world.one("select clock_timestamp()") + timedelta(seconds=2)
+
+
+def test_a_clock_that_was_set_back_tells_the_servers_time_after_an_answer(postgres_url: str, world: World) -> None:
+    clock = an_hour_back()
+    with closing(connect_postgres(postgres_url, clock=clock)) as database:
+        database.call("pmc_echo")
+    expect_the_servers_time(clock, world)
+
+
+@pytest.mark.postgrest
+def test_a_clock_that_was_set_back_tells_the_servers_time_after_an_answer_of_postgrest(
+    postgrest: EmbeddedPostgrest, world: World
+) -> None:
+    clock = an_hour_back()
+    with closing(connect_supabase(postgrest.url, postgrest.service_role_key, clock=clock)) as database:
+        with pytest.raises(DatabaseError):
+            database.call("pmc_nobody_has_this")
+        assert clock() < world.one("select now() - interval '50 min'"), "an error may be anybody's word"
+        database.call("pmc_echo")
+    expect_the_servers_time(clock, world)
 
 
 def test_threads_share_it_and_get_their_own_answers(any_database: Database) -> None:

@@ -11,6 +11,7 @@ from workshop.bench import (
     measure_commands,
     measure_database,
     measure_growth,
+    measure_looks,
     measure_memory,
     measure_month,
     measure_starts,
@@ -27,6 +28,7 @@ MEASUREMENTS: dict[str, Callable[[Report], None]] = {
     "starts": measure_starts.measure,
     "growth": measure_growth.measure,
     "month": measure_month.measure,
+    "looks": measure_looks.measure,
 }
 
 

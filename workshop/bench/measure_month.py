@@ -38,7 +38,7 @@ _OUR_OWN = ("cmdstat_info", "cmdstat_config|resetstat")
 GROUP = "a month on the free tiers: 2,000 sections in 150 subjects, a round every five minutes"
 
 
-class _Counted:
+class CountedDatabase:
     """A gateway whose calls and answers are counted."""
 
     def __init__(self, database: Database) -> None:
@@ -77,7 +77,7 @@ def measure(report: Report) -> None:
         for n in range(SUBJECTS)
     }
     with _database(numbers) as (database, session):
-        counted, clock = _Counted(database), _Clock()
+        counted, clock = CountedDatabase(database), _Clock()
         looker = Looker(counted, _Catalog(numbers).read, lambda *_: 0, clock)
         looks = Looks(
             counted, looker, _Nobody(), listing_of=lambda section, subject: Listing(section.term, subject or ""),
@@ -86,10 +86,10 @@ def measure(report: Report) -> None:
         )  # fmt: skip
         for _ in range(2 * SUBJECTS // CALLS_A_MINUTE):
             _minute(looks, clock)
-        before, calls, told, worked = _written(session), counted.calls, counted.bytes, time.process_time()
+        before, calls, told, worked = written(session), counted.calls, counted.bytes, time.process_time()
         done = sum(_minute(looks, clock) for _ in range(MINUTES))
         worked = time.process_time() - worked
-        rows = _written(session) - before
+        rows = written(session) - before
         calls, told = counted.calls - calls, counted.bytes - told
     report.add(GROUP, "looks a minute", done / MINUTES)
     report.add(GROUP, "database calls per section looked at", calls / (done * SECTIONS / SUBJECTS), bound=0.05)
@@ -140,8 +140,8 @@ def _database(numbers: Mapping[str, list[str]]) -> Iterator[tuple[Database, psyc
                 database.close()
 
 
-def _written(session: psycopg.Connection[Any]) -> int:
-    """Rows written so far; a session's counts are told when it has been idle for a moment."""
+def written(session: psycopg.Connection[Any]) -> int:
+    """Rows written so far, by all sessions; a session's counts are told when it has been idle for a moment."""
     time.sleep(11)
     row = session.execute("select sum(n_tup_ins + n_tup_upd + n_tup_del) from pg_stat_user_tables").fetchone()
     return int(row[0]) if row else 0

@@ -25,6 +25,12 @@ def tree(pid: int) -> list[int]:
     return pids
 
 
+def cpu_seconds(pid: int) -> float:
+    """What a process that runs has worked so far, its own and the system's part."""
+    times = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
+    return sum(int(one) for one in times) / os.sysconf("SC_CLK_TCK")
+
+
 def pss_mb(pid: int) -> float:
     """Proportional memory of a process tree in MB (10^6 bytes are not meant: 2^20, as `free -m` shows)."""
     return sum(_pss_kb(one) for one in tree(pid)) / 1024

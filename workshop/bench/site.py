@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
@@ -26,8 +27,8 @@ _PATIENCE = 300.0
 class _MeasuredStack(Stack):
     """A stack that can put PostgREST between the product and its database."""
 
-    def __init__(self, sections: int, *, transport: str, replay: bool, settings: dict[str, str]) -> None:
-        super().__init__(["--sections", str(sections), "--seed", "11"], replay=replay)
+    def __init__(self, campus: Sequence[str], *, transport: str, replay: bool, settings: dict[str, str]) -> None:
+        super().__init__(campus, replay=replay)
         self._transport, self._more = transport, settings
         self.postgrest: EmbeddedPostgrest | None = None
 
@@ -59,8 +60,14 @@ class Site:
     stack: Stack
     parts: Wiring
     term: str
-    class_nbrs: list[str]
+    subjects: dict[str, str]
+    """By class_nbr."""
     watched: int = 0
+
+    @property
+    def class_nbrs(self) -> list[str]:
+        """Of all sections."""
+        return list(self.subjects)
 
     def watch(self, count: int) -> None:
         """Let one student watch the first `count` sections."""
@@ -75,8 +82,8 @@ class Site:
             assert person is not None
             database.cursor().executemany(
                 "insert into class_watches (user_id, term, subject, catalog_nbr, class_nbr)"
-                " values (%s, %s, 'CSE', '110', %s)",
-                [(person[0], self.term, number) for number in self.class_nbrs[self.watched : count]],
+                " values (%s, %s, %s, '110', %s)",
+                [(person[0], self.term, self.subjects[one], one) for one in self.class_nbrs[self.watched : count]],
             )
             database.execute("analyze")
         self.watched = count
@@ -87,11 +94,11 @@ class Site:
 
     def lookups(self) -> int:
         """How often the scraper has been asked."""
-        return int(self._campus("GET", "/status")["lookups"])
+        return int(self.campus("GET", "/status")["lookups"])
 
     def set_latency(self, milliseconds: int) -> None:
         """How long the scraper takes from now on."""
-        self._campus("POST", "/control/latency", {"ms": milliseconds})
+        self.campus("POST", "/control/latency", {"ms": milliseconds})
 
     def wait_for_lookups(self, count: int) -> None:
         """Until the scraper has been asked so often; costs the product nothing."""
@@ -118,7 +125,8 @@ class Site:
         place = urlsplit(self.stack.redis.url)
         return CommandMeter(self.stack.redis.connect(), "127.0.0.1", place.port or 0, place.password)
 
-    def _campus(self, method: str, path: str, body: Any = None) -> Any:
+    def campus(self, method: str, path: str, body: Any = None) -> Any:
+        """What the campus answers at one of its own addresses."""
         answer = requests.request(method, self.stack.campus_url + path, json=body, timeout=60)
         answer.raise_for_status()
         return answer.json()
@@ -126,19 +134,20 @@ class Site:
 
 @contextmanager
 def site(
-    sections: int, *, transport: str = "postgres", replay: bool = True, settings: dict[str, str] | None = None
+    sections: int | Path, *, transport: str = "postgres", replay: bool = True, settings: dict[str, str] | None = None
 ) -> Iterator[Site]:
-    """The product over `transport` beside a campus of so many sections, none of them watched yet.
+    """The product over `transport` beside a campus of so many sections, or of a tape's, none of them watched yet.
 
     With `replay` the consumer only checks and beats; without, it also ticks, rescues and mails by the clock.
     """
-    stack = _MeasuredStack(sections, transport=transport, replay=replay, settings=settings or {})
+    campus = ["--tape", str(sections)] if isinstance(sections, Path) else ["--sections", str(sections), "--seed", "11"]
+    stack = _MeasuredStack(campus, transport=transport, replay=replay, settings=settings or {})
     try:
         stack.start()
         answer = requests.get(f"{stack.campus_url}/control/sections", timeout=60).json()
         parts = Wiring(load(stack.environment, None))
         try:
-            yield Site(stack, parts, answer["term"], [one["class_nbr"] for one in answer["sections"]])
+            yield Site(stack, parts, answer["term"], {one["class_nbr"]: one["subject"] for one in answer["sections"]})
         finally:
             parts.close()
     finally:

@@ -26,20 +26,25 @@ class Calls:
     @contextmanager
     def note(self, source: str, agent: str, **asked: str) -> Iterator[None]:
         """Around the answer to one call at a door of the campus (`source`), for what was `asked`."""
-        call = {"source": source, "at": time.time(), "now_ms": self._now_ms(), "agent": agent, **asked}
+        call: dict[str, Any] = {"source": source, "at": time.time(), "now_ms": self._now_ms(), "agent": agent, **asked}
         with self._lock:
             self.asked += 1
             self._at_once += 1
             self._most_at_once = max(self._most_at_once, self._at_once)
-            self._calls.append({"number": self.asked, **call})
+            call = {"number": self.asked, **call}
+            self._calls.append(call)
         try:
             yield
         finally:
             with self._lock:
                 self._at_once -= 1
+                call["answered_at"] = time.time()
 
     def as_json(self, after: int) -> dict[str, Any]:
-        """The calls after number `after`, of the latest 20,000: for what, and when (epoch s, and the campus's ms)."""
+        """The calls after number `after`, of the latest 20,000: for what, and when (epoch s, and the campus's ms).
+
+        The answer was ready at `answered_at`; a call without is being answered.
+        """
         with self._lock:
-            calls = [call for call in self._calls if call["number"] > after]
+            calls = [dict(call) for call in self._calls if call["number"] > after]
             return {"asked": self.asked, "most_at_once": self._most_at_once, "calls": calls}

@@ -184,13 +184,13 @@ class Looks:
 
     def _note(self, answer: dict[str, Any], now: datetime) -> None:
         self._asked_at = now
-        if "sections" in answer:
+        if "openings" in answer:
             self._all_read_at, self._openings = now, answer["openings"]
             self._watched, self._listings = {}, {}
-            for term, class_nbr, subject, watchers, seats, moved_at, since, looked_at in answer["sections"]:
-                section = Section(term, class_nbr)
-                self._listings[section] = self._listing_of(section, subject)
-                self._watched[section] = Watched(section, watchers, seats, moved_at, since, looked_at)
+        for term, class_nbr, subject, watchers, seats, moved_at, since, looked_at in answer.get("sections", ()):
+            section = Section(term, class_nbr)
+            self._listings[section] = self._listing_of(section, subject)
+            self._watched[section] = Watched(section, watchers, seats, moved_at, since, looked_at)
         looked = {Listing(term, subject): at for term, subject, _, at in answer["looked"] if subject is not None}
         alone = {Section(term, number): at for term, _, number, at in answer["looked"] if number is not None}
         for section, one in self._watched.items():

@@ -3,9 +3,10 @@
 set check_function_bodies = off;  -- they name functions of other files
 
 -- pmc_read_looks: what the planner asks. `looked`: what was looked at since `p_since`, as [term, subject, null, when] of
--- a listing and [term, null, class_nbr, when] of a section. With `p_all` every section of ours, as [term, class_nbr,
--- subject, watchers, open seats, when it last opened or filled, watched since, last look], and how many openings each
--- hour of the day saw in two weeks. Times are epoch seconds, null: never.
+-- a listing and [term, null, class_nbr, when] of a section. `sections`: those of ours that are watched since `p_since`,
+-- with `p_all` every one, as [term, class_nbr, subject, watchers, open seats, when it last opened or filled, watched
+-- since, last look]. With `p_all` also how many openings each hour of the day saw in two weeks. Times are epoch seconds,
+-- null: never.
 create or replace function public.pmc_read_looks(
     p_since timestamptz, p_all boolean, p_timezone text, p_now timestamptz default null)
 returns jsonb
@@ -21,19 +22,20 @@ declare
               select c.term, null, c.class_nbr, c.observed_at from pickmyclass.section_checks c
               where c.observed_at > p_since) x));
 begin
-    if not p_all then
-        return v_answer;
-    end if;
-    return v_answer || jsonb_build_object(
-        'sections', (
+    -- Asked first, because all that is watched is gone through for them.
+    if p_all or exists (select from public.class_watches w where w.created_at > p_since) then
+        v_answer := v_answer || jsonb_build_object('sections', (
             select coalesce(jsonb_agg(jsonb_build_array(
                        s.term, s.class_nbr, coalesce(c.subject, s.subject), s.watchers,
                        coalesce(c.non_reserved_seats, c.seats_available), floor(extract(epoch from c.moved_at)),
                        floor(extract(epoch from nullif(s.watched_since, '-infinity'))),
                        floor(extract(epoch from c.observed_at)))), '[]')
             from pickmyclass.our_sections(v_now) s
-            left join pickmyclass.checks_seen() c on c.term = s.term and c.class_nbr = s.class_nbr),
-        'openings', (
+            left join pickmyclass.checks_seen() c on c.term = s.term and c.class_nbr = s.class_nbr
+            where p_all or s.watched_since > p_since));
+    end if;
+    if p_all then
+        v_answer := v_answer || jsonb_build_object('openings', (
             select jsonb_agg(coalesce(o.openings, 0) order by h)
             from generate_series(0, 23) h
             left join (select extract(hour from e.observed_at at time zone p_timezone) as hour, count(*) as openings
@@ -41,6 +43,8 @@ begin
                        where e.kind = 'seat_available' and e.observed_at > v_now - interval '14 days'
                          and e.created_at > v_now - interval '15 days'
                        group by 1) o on o.hour = h));
+    end if;
+    return v_answer;
 end $$;
 
 -- pmc_take_looks: `leased` tells whether `p_worker` decides for the next `p_lease_seconds`; if so, with what

@@ -150,6 +150,15 @@ def test_without_listings_single_sections_are_looked_up(stage: Stage) -> None:
     assert stage.world.state(ODD.class_nbr) == before, "what did not change is not shown anew"
 
 
+def test_a_section_that_somebody_begins_to_watch_is_looked_at_within_minutes(stage: Stage) -> None:
+    stage.world.add_watch(EVEN)
+    looks = scheduler(stage, "one")
+    assert minute(looks) == 1
+    stage.clock.at += minutes(3)
+    stage.world.add_watch(ODD, since=stage.clock())
+    assert minute(looks) == 2
+
+
 def test_a_scheduler_that_only_shows_what_it_would_do_takes_no_lease(catalog: Stage) -> None:
     looks = scheduler(catalog, "one")
     looks.read()

@@ -10,7 +10,7 @@ import socket
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from shared.checks.duties import Duties, Heard, Worker
 from shared.checks.queued import check_queued, look_queued
@@ -23,10 +23,13 @@ from shared.health.pulse import LastError, Pulse
 from shared.mail.send import send_due_mail
 from shared.queue import LeasedHuey, Snapshot, Turn
 from shared.queue.consumer import LeasedConsumer
-from shared.queue.jobs import current_delivery
+from shared.queue.jobs import Delivery
 from shared.schedule import OFF, is_due, latest_slots
 from shared.settings import ROOT, take_supervisor
 from shared.wiring import Wiring, wiring
+
+if TYPE_CHECKING:
+    from huey.api import Task
 
 log = logging.getLogger("huey_app")
 
@@ -46,7 +49,7 @@ def build(parts: Wiring, *, replay: bool = False, errors: LastError | None = Non
         declare_ticks(huey, duties, settings.cron_schedule, settings.cron_timezone)
         declare_mail(huey, parts)
         declare_alerts(huey, parts)
-        declare_maintenance(huey, Maintenance(parts.database, parts.clock))
+        declare_maintenance(huey, parts.maintenance)
 
     @huey.control(every=parts.durations.beat)
     def beat(turn: Turn) -> None:
@@ -72,11 +75,9 @@ def build(parts: Wiring, *, replay: bool = False, errors: LastError | None = Non
 def declare_task(huey: LeasedHuey, parts: Wiring) -> None:
     """The one task of the queue."""
 
-    @huey.task(name="process_section")  # type: ignore[untyped-decorator]  # huey has no types
-    def process_section(**_payload: Any) -> None:
-        delivery = current_delivery()
-        if delivery is None:
-            raise RuntimeError("process_section runs in a consumer; use `./run.sh ops check` to check by hand")
+    @huey.task(name="process_section", context=True)  # type: ignore[untyped-decorator]  # huey has no types
+    def process_section(task: Task, **_payload: Any) -> None:
+        delivery: Delivery = task.delivery
         if "listing" in delivery.payload:
             looked = look_queued(parts.checker, parts.looker, delivery, parts.durations)
             emails = looked.emails
@@ -142,7 +143,7 @@ def declare_alerts(huey: LeasedHuey, parts: Wiring) -> None:
     @huey.control(every=4 * parts.durations.beat)
     def alerts(turn: Turn) -> None:
         if not turn.is_stopping:
-            raise_alerts(parts, unclaimed)
+            raise_alerts(parts, parts.health, unclaimed)
 
 
 def declare_maintenance(huey: LeasedHuey, maintenance: Maintenance) -> None:

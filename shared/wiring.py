@@ -24,6 +24,8 @@ from shared.checks.tick import Ticker
 from shared.clock import Clock, DatabaseClock
 from shared.database import Database, connect_postgres, connect_supabase
 from shared.durations import Durations
+from shared.health.health import Health
+from shared.health.maintenance import Maintenance
 from shared.lock import Lock
 from shared.mail.renderer import Renderer
 from shared.mail.resend import ResendClient
@@ -39,6 +41,7 @@ from shared.source.breaker import Breaker
 from shared.source.scraper import Scraper
 from shared.source.sources import Guarded, Paced, Sources
 from shared.source.turns import Lane, Pause, Turns
+from shared.students.account import Account, Unsubscribe
 from shared.students.adding import Adding
 from shared.students.address_tests import AddressTests
 from shared.students.auth_service import AuthService
@@ -46,8 +49,9 @@ from shared.students.front import Front
 from shared.students.lookups import room_for_lookups
 from shared.students.sessions import Sessions
 from shared.students.signing_in import SigningIn
-from shared.students.tokens import access_tokens
+from shared.students.tokens import AccessTokens, access_tokens
 from shared.students.watches import Watches
+from shared.students.webhooks import Webhooks
 
 T = TypeVar("T")
 
@@ -255,12 +259,41 @@ class Wiring:
         return AddressTests(self.database, self.mail.resend, sender, self._set("site_url"), self.clock)
 
     @part
+    def access_tokens(self) -> AccessTokens | None:
+        """Verifies students' tokens."""
+        return access_tokens(self.settings)
+
+    @part
+    def health(self) -> Health:
+        """Looks how it goes; kept answers and hanging questions are shared by all requests."""
+        return Health(self)
+
+    @part
     def sessions(self) -> Sessions:
         """Finds the sessions of the pages' visitors."""
-        tokens = access_tokens(self.settings)
-        if tokens is None:
+        if self.access_tokens is None:
             raise SettingsError([self.settings.problem("SUPABASE_URL")])
-        return Sessions(self.auth, tokens, self.redis, self.settings.redis_prefix)
+        return Sessions(self.auth, self.access_tokens, self.redis, self.settings.redis_prefix)
+
+    @part
+    def account(self) -> Account:
+        """What students ask of their own data."""
+        return Account(self.database, self.clock)
+
+    @part
+    def unsubscribe(self) -> Unsubscribe:
+        """Leaving by the link in a mail."""
+        return Unsubscribe(self.database, self.tokens, self.clock)
+
+    @part
+    def webhooks(self) -> Webhooks:
+        """Hears what became of mail."""
+        return Webhooks(self.database, self.clock)
+
+    @part
+    def maintenance(self) -> Maintenance:
+        """Removes what is old."""
+        return Maintenance(self.database, self.clock)
 
     @part
     def tokens(self) -> UnsubscribeTokens:

@@ -7,7 +7,6 @@ curl -X DELETE -H "Authorization: Bearer $TOKEN" localhost:8080/api/user/delete
 import functions_framework
 from flask import Request, Response
 
-from shared.students.account import Account
 from shared.students.users import require_user
 from shared.web.doors import door
 from shared.web.replies import reply
@@ -28,7 +27,7 @@ def export(request: Request) -> Response:
     parts = wiring()
     user = require_user(request, parts)
     name = f"pickmyclass-data-{parts.clock():%Y-%m-%d}.json"
-    data = Account(parts.database, parts.clock).export(user.id)
+    data = parts.account.export(user.id)
     return reply(data, headers={"Content-Disposition": f'attachment; filename="{name}"'})
 
 
@@ -37,6 +36,6 @@ def delete(request: Request) -> Response:
     """Close the account; maintenance removes it thirty days later."""
     parts = wiring()
     user = require_user(request, parts)
-    closed = Account(parts.database, parts.clock).close(user.id)
+    closed = parts.account.close(user.id)
     message = "Your account is closed. It and all of its data are removed for good after 30 days."
     return reply({"success": True, "message": message, **closed})

@@ -15,7 +15,6 @@ import functions_framework
 from flask import Request, Response
 from pydantic import BaseModel
 
-from shared.health.health import health_of
 from shared.health.page import page_values
 from shared.health.report import Report, misconfigured
 from shared.settings import SettingsError
@@ -52,7 +51,7 @@ def health(request: Request) -> Response:
     operator = _is_operator(request, parts)
     if wants_page and query.details and not operator:
         return _sign_in()
-    kept = health_of(parts)
+    kept = parts.health
     report = kept.full(history=wants_page) if operator else kept.summary()
     if wants_page:
         return _page(report, parts, detailed=operator)
@@ -60,7 +59,7 @@ def health(request: Request) -> Response:
 
 
 def _ready(parts: Wiring) -> Response:
-    answer = health_of(parts).ready()
+    answer = parts.health.ready()
     body = {"status": "ready" if answer.ready else "not_ready", "database": answer.database, "redis": answer.redis}
     return reply(body, 200 if answer.ready else 503)
 

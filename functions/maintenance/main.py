@@ -6,7 +6,6 @@ curl -H "Authorization: Bearer $CRON_SECRET" localhost:8080/api/cron/maintenance
 import functions_framework
 from flask import Request, Response
 
-from shared.health.maintenance import Maintenance
 from shared.web.auth import require_operator
 from shared.web.doors import door
 from shared.web.outputs import MaintenanceRun, Phase
@@ -20,7 +19,7 @@ def maintenance(request: Request) -> Response:
     """Run every phase, tell of each how it went. Only when none of them came to anything has the run failed."""
     parts = wiring()
     require_operator(request, parts.settings)
-    report = Maintenance(parts.database, parts.clock).run()
+    report = parts.maintenance.run()
     failed = {} if report.success else {"error": "No phase could be run"}
     phases = {name: Phase(**phase) for name, phase in report.phases.items()}
     run = MaintenanceRun(success=report.success, duration_ms=report.duration_ms, phases=phases, **failed)

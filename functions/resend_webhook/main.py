@@ -11,7 +11,7 @@ import functions_framework
 from flask import Request, Response
 
 from shared.database import DatabaseError
-from shared.students.webhooks import EVENTS, Webhooks, is_signed
+from shared.students.webhooks import EVENTS, is_signed
 from shared.web.doors import door
 from shared.web.outputs import Done, WebhookInfo
 from shared.web.replies import failure, reply
@@ -34,7 +34,7 @@ def resend_webhook(request: Request) -> Response:
     if not is_signed(request, secret):
         raise failure("Invalid signature", 401)
     try:
-        Webhooks(parts.database, parts.clock).handle(request.headers["svix-id"], json.loads(request.get_data()))
+        parts.webhooks.handle(request.headers["svix-id"], json.loads(request.get_data()))
     except DatabaseError as error:
         log.error("webhook not recorded", extra={"error": str(error)})
         raise failure("Webhook could not be recorded", 500) from None

@@ -10,7 +10,6 @@ import functions_framework
 from flask import Response
 
 from shared.site import Caller, site_door
-from shared.students.account import Account
 from shared.students.told import moment
 from shared.web.replies import reply
 
@@ -72,12 +71,12 @@ def act(caller: Caller, form: dict[str, str], told: dict[str, Any]) -> Response:
             return caller.go("/login")
         case "export":
             name = f"pickmyclass-data-{parts.clock():%Y-%m-%d}.json"
-            data = Account(parts.database, parts.clock).export(visit.user_id)
+            data = parts.account.export(visit.user_id)
             return reply(data, headers={"Content-Disposition": f'attachment; filename="{name}"'})
         case "close" if form.get("sure") != "yes":
             return caller.go("/settings", done="sure")
         case "close":
-            Account(parts.database, parts.clock).close(visit.user_id)
+            parts.account.close(visit.user_id)
             return caller.go("/welcome")
         case "try" if may_try(told, parts.clock()):
             sent = parts.address_tests.send(visit.user_id, told["account"]["email"])

@@ -9,7 +9,6 @@ import functions_framework
 from flask import Request, Response
 
 from shared.database import DatabaseError
-from shared.students.account import Unsubscribe
 from shared.web.doors import door, read_query
 from shared.web.inputs import TokenQuery
 from shared.web.outputs import Done
@@ -26,7 +25,7 @@ log = logging.getLogger(__name__)
 def unsubscribe(request: Request) -> Response:
     """Show the question, or unsubscribe. Mail programs post any body they like (RFC 8058); the token is in the link."""
     parts = wiring()
-    flow = Unsubscribe(parts.database, parts.tokens, parts.clock)
+    flow = parts.unsubscribe
     token = read_query(request, TokenQuery).token
     if request.method != "POST":
         valid = flow.is_valid(token)

@@ -11,7 +11,6 @@ from rich.text import Text
 from shared.cli.console import STYLES, Screen, command, local_time, table
 from shared.health.check import HEALTHY
 from shared.health.checks_work import WorkersCheck
-from shared.health.health import health_of
 from shared.sections.text import visible
 from shared.wiring import Wiring
 
@@ -20,7 +19,7 @@ from shared.wiring import Wiring
 @command
 def status(parts: Wiring, screen: Screen) -> None:
     """How it goes; exit code 1 unless all is healthy."""
-    report = health_of(parts).full()
+    report = parts.health.full()
     headline = Text.assemble("PickMyClass is ", (report.status, STYLES[report.status]))
     found = [(Text(visible(f"! {one.what}"), style="bold"), f"  {one.remedy}") for one in report.troubles()]
     words = [line for pair in found for line in pair]

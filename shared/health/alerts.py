@@ -17,7 +17,7 @@ from typing import Any
 
 from shared.database import DatabaseCalls, DatabaseError
 from shared.health.check import Trouble
-from shared.health.health import health_of
+from shared.health.health import Health
 from shared.mail.resend import Accepted, Outcome
 from shared.parts import Parts
 
@@ -31,12 +31,12 @@ Send = Callable[[str, str, str], bool]
 """Sends (key, subject, text); whether it was accepted."""
 
 
-def raise_alerts(parts: Parts, unclaimed: Unclaimed) -> int:
+def raise_alerts(parts: Parts, health: Health, unclaimed: Unclaimed) -> int:
     """Look at how it goes and tell the operator what is new; how many were told. Never raises for an outage.
 
     For a consumer's control thread, every minute. Costs two calls of Postgres and no Redis command.
     """
-    found, send = health_of(parts).summary().troubles(), _sender(parts)
+    found, send = health.summary().troubles(), _sender(parts)
     told = unclaimed.tell([one for one in found if one.cause in WITHOUT_CLAIM], send, parts.clock())
     claimed = [one for one in found if one.cause not in WITHOUT_CLAIM]
     try:

@@ -210,16 +210,3 @@ def _queue_check(answer: Answer, figures: Mapping[str, Any] | None) -> QueueChec
         **consumers_told(figures["workers"] if figures else ()),
     )
     return QueueCheck(seen)
-
-
-_current: Health | None = None
-_making = threading.Lock()
-
-
-def health_of(parts: Parts) -> Health:
-    """The one `Health` of a process's parts, so that kept answers and hanging questions are shared by all requests."""
-    global _current
-    with _making:
-        if _current is None or _current.parts is not parts:
-            _current = Health(parts)
-        return _current

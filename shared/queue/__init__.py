@@ -2,8 +2,8 @@
 
 huey = LeasedHuey(redis_url="redis://localhost", prefix="pickmyclass:", timezone="America/Phoenix")
 
-@huey.task(name="process_section")
-def process_section(term, class_nbr): ...          # may raise RetryLater, Park, PauseQueue, GiveUp
+@huey.task(name="process_section", context=True)
+def process_section(term, class_nbr, task): ...    # may raise RetryLater, Park, PauseQueue, GiveUp; has task.delivery
 
 @huey.periodic_task(crontab(minute="0,30"))
 def tick(turn): ...                                # in a control thread; turn.scheduled_at, turn.wait(seconds)
@@ -46,7 +46,6 @@ from shared.queue.jobs import (
     PushResult,
     RetryLater,
     Snapshot,
-    current_delivery,
 )
 from shared.queue.storage import Counts, QueueStorage
 from shared.redis import RedisError, wall_clock
@@ -63,7 +62,6 @@ __all__ = [
     "RetryLater",
     "Snapshot",
     "Turn",
-    "current_delivery",
 ]
 
 _log = logging.getLogger(__name__)
@@ -149,6 +147,7 @@ class LeasedHuey(Huey):  # type: ignore[misc]  # huey has no types
             task = self._registry.string_to_task(job.task)((), job.payload, id=job.id)
         except HueyException:
             return self._buried(job, "unknown task", f"no task is called {job.task[:100]!r}")
+        task.delivery = job
         self._emit(signals.SIGNAL_EXECUTING, task)
         try:
             task.execute()

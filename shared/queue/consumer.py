@@ -14,7 +14,7 @@ from huey.consumer import BaseProcess, Consumer, ConsumerStopped, Worker
 from shared.queue.controls import Control
 from shared.queue.fetcher import Fetcher
 from shared.queue.holdings import Holdings
-from shared.queue.jobs import Snapshot, set_current_delivery
+from shared.queue.jobs import Snapshot
 
 if TYPE_CHECKING:
     from shared.queue import LeasedHuey
@@ -89,11 +89,9 @@ class LeasedConsumer(Consumer):  # type: ignore[misc]  # huey has no types
             self.stop_flag.wait()
             return
         self._started[job.entry] = (job.key, time.monotonic())
-        set_current_delivery(job)
         try:
             ending = self.huey.execute(job)
         finally:
-            set_current_delivery(None)
             self._started.pop(job.entry, None)
         self.fetcher.settle(ending.settle, hold_for=ending.hold_for)
         self._completed += ending.succeeded

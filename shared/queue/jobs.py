@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -200,16 +199,3 @@ class GiveUp(NotDoneError):  # noqa: N818 (says what to do, not what went wrong)
         super().__init__(error)
         self.reason = reason
         self.error = error
-
-
-_current: ContextVar[Delivery | None] = ContextVar("current_delivery", default=None)
-
-
-def current_delivery() -> Delivery | None:
-    """The delivery that this thread is running, if any."""
-    return _current.get()
-
-
-def set_current_delivery(delivery: Delivery | None) -> None:
-    """Say which delivery this thread runs from here on."""
-    _current.set(delivery)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import uuid
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from shared.settings import Settings
@@ -78,9 +77,8 @@ class AccessTokens:
         return None
 
 
-@lru_cache(maxsize=4)
 def access_tokens(settings: Settings) -> AccessTokens | None:
-    """The verifier for these settings, kept with its keys; `None` when they do not say how to verify."""
+    """The verifier for these settings, which keeps its keys; `None` when they do not say how to verify."""
     base = settings.supabase_url or settings.site_url
     if base is None or not (settings.supabase_jwt_secret or settings.supabase_url):
         return None

@@ -6,6 +6,7 @@ import logging
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Protocol
 from urllib.parse import urlsplit
 
 from flask import Request
@@ -16,11 +17,18 @@ from shared.settings import Settings
 from shared.students.cookies import cookie_names, read_session
 from shared.students.jwks import KeysUnavailableError
 from shared.students.rate_limit import RateLimiter
-from shared.students.tokens import access_tokens
+from shared.students.tokens import AccessTokens
 from shared.web.auth import bearer_token
 from shared.web.replies import ReplyError
 
 log = logging.getLogger(__name__)
+
+
+class StudentParts(Parts, Protocol):
+    """A process's parts, with what verifies students' tokens; `None`: nothing is configured to."""
+
+    @property
+    def access_tokens(self) -> AccessTokens | None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +45,7 @@ def refusal(error: str, status: int, headers: Mapping[str, str] | None = None) -
     return ReplyError(status, {"error": error}, headers)
 
 
-def require_user(request: Request, parts: Parts, *, costly: bool = False) -> User:
+def require_user(request: Request, parts: StudentParts, *, costly: bool = False) -> User:
     """The student who asks. `costly`: the request makes the scraper work, which is rationed more tightly.
 
     Raises 401 for whoever shows no good token, shows the cookie from another site, or has no active account;
@@ -46,7 +54,7 @@ def require_user(request: Request, parts: Parts, *, costly: bool = False) -> Use
     token = bearer_token(request) or _cookie_token(request, parts.settings)
     if token is None:
         raise _unauthorized()
-    tokens = access_tokens(parts.settings)
+    tokens = parts.access_tokens
     if tokens is None:
         raise refusal("Server configuration error", 500)
     try:

@@ -17,7 +17,6 @@ from werkzeug.test import EnvironBuilder
 from functions.health.main import health
 from shared import wiring
 from shared.database import DatabaseUnavailable
-from shared.health.health import health_of
 from shared.health.probes import Probes
 from shared.queue.jobs import Job
 from shared.sections.section import Section
@@ -129,7 +128,7 @@ def test_a_database_that_takes_no_writes_is_named_at_once_and_nobody_is_missed(w
     answer = well.ask()
     check = answer.get_json()["checks"]["database"]
     assert (answer.status_code, check["status"], check["code"]) == (500, "unhealthy", "no_writes")
-    assert [one.cause for one in health_of(parts).full().troubles()] == ["database takes no writes"]
+    assert [one.cause for one in parts.health.full().troubles()] == ["database takes no writes"]
     ready = well.ask("probe=ready", secret=None)
     assert (ready.status_code, ready.get_json()["database"]) == (503, False)
     parts.close()
@@ -143,7 +142,7 @@ def test_a_refused_key_is_its_own_trouble_with_its_own_remedy(well: Bundle) -> N
         parts = well.with_settings(
             SUPABASE_URL=server.url, SUPABASE_SERVICE_ROLE_KEY="k" * 40, DATABASE_TRANSPORT="supabase"
         )
-        (found,) = [one for one in health_of(parts).full().troubles() if one.cause.startswith("database")]
+        (found,) = [one for one in parts.health.full().troubles() if one.cause.startswith("database")]
         parts.close()
     assert (found.cause, found.status) == ("database key", "unhealthy")
     assert "SUPABASE_SERVICE_ROLE_KEY" in found.remedy
@@ -167,14 +166,14 @@ def test_a_hanging_postgres_neither_holds_up_the_answer_nor_piles_up_threads(wel
     well.parts.__dict__["database"] = Hanging()
     before = threading.active_count()
     try:
-        health_of(well.parts)._probes = Probes(deadline=0.2)
+        well.parts.health._probes = Probes(deadline=0.2)
         for _ in range(4):
             assert well.health()["checks"]["database"]["error"] == "no answer within 0.2 s"
         assert threading.active_count() <= before + 1
     finally:
         free.set()
         well.parts.__dict__["database"] = real
-        health_of(well.parts)._probes = Probes()
+        well.parts.health._probes = Probes()
     assert well.health()["status"] == "healthy"
 
 
@@ -447,10 +446,10 @@ def test_a_refused_scraper_token_is_told_by_its_code(well: Bundle) -> None:
         "pmc_end_attempt", p_term=SECTION.term, p_class_nbr=SECTION.class_nbr,
         p_slot=well.clock() + timedelta(hours=1), p_error="any words", p_code="token",
     )  # fmt: skip
-    report = health_of(well.parts).full()
+    report = well.parts.health.full()
     assert "scraper token" in [one.cause for one in report.troubles()]
     see(well.parts.database, facts(), well.clock() + timedelta(hours=2))
-    assert health_of(well.parts).full().troubles() == []
+    assert well.parts.health.full().troubles() == []
 
 
 def strike(well: Bundle, class_nbr: str) -> None:

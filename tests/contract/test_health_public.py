@@ -10,7 +10,6 @@ import pytest
 
 from shared import wiring
 from shared.health.beats import beat_figures
-from shared.health.health import health_of
 from shared.health.probes import Probes
 from shared.queue import Snapshot
 from tests.support.ops import IDLE, SECRET, Bundle
@@ -60,7 +59,7 @@ def test_a_public_probe_costs_no_redis_command(well: Bundle) -> None:
 
 def test_the_public_answer_is_computed_once_a_minute(well: Bundle) -> None:
     elapsed = [0.0]
-    health_of(well.parts)._timer = lambda: elapsed[0]
+    well.parts.health._timer = lambda: elapsed[0]
     first = well.health(secret=None)
     calls = well.parts.database.calls
     well.clock.forward(seconds=30)
@@ -160,7 +159,7 @@ def test_the_ready_probe_does_not_wait_for_a_slow_summary(bundle: Bundle) -> Non
             """Nothing to close."""
 
     bundle.parts.__dict__["database"] = SlowFigures()
-    health_of(bundle.parts)._probes = Probes(deadline=30)
+    bundle.parts.health._probes = Probes(deadline=30)
     summary = threading.Thread(target=bundle.ask, kwargs={"secret": None})
     summary.start()
     try:

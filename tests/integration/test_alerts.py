@@ -14,7 +14,6 @@ from shared.database import Database
 from shared.health.alerts import Unclaimed, raise_alerts, tell
 from shared.health.beats import beat_figures
 from shared.health.check import Trouble
-from shared.health.health import health_of
 from shared.queue import Snapshot
 from shared.source.breaker import Permit
 from tests.support.stage import EVEN, Stage
@@ -235,8 +234,8 @@ def live(stage: Stage) -> Iterator[Stage]:
 
 def look(stage: Stage) -> int:
     """One look, with nothing kept of the last one."""
-    health_of(stage.parts)._kept = None
-    return raise_alerts(stage.parts, UNCLAIMED)
+    stage.parts.health._kept = None
+    return raise_alerts(stage.parts, stage.parts.health, UNCLAIMED)
 
 
 def test_nobody_is_told_when_all_is_well(live: Stage) -> None:
@@ -315,8 +314,8 @@ def test_a_database_that_takes_no_writes_reaches_the_operator(live: Stage) -> No
     )
     unclaimed = Unclaimed()
     for _ in range(3):
-        health_of(live.parts)._kept = None
-        raise_alerts(live.parts, unclaimed)
+        live.parts.health._kept = None
+        raise_alerts(live.parts, live.parts.health, unclaimed)
     (mail,) = live.inbox.app.mailbox.mails()
     assert mail.body["subject"].startswith("[PickMyClass] The database answers and takes no writes")
 

@@ -7,8 +7,9 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
+from huey.api import Task
 
-from shared.queue.jobs import Job, Park, RetryLater, current_delivery
+from shared.queue.jobs import Delivery, Job, Park, RetryLater
 from shared.source.breaker import BreakerStatus, NotNow, Permit
 from tests.support.redis import NOW, QUICK, Workplace, wait_until
 
@@ -27,11 +28,10 @@ class Scraper:
         self.most_probes_at_once = 0
         self._probes = 0
         self._lock = threading.Lock()
-        place.huey.task(name="check")(self.check)
+        place.huey.task(name="check", context=True)(self.check)
 
-    def check(self, key: str) -> None:
-        delivery = current_delivery()
-        assert delivery
+    def check(self, key: str, task: Task) -> None:
+        delivery: Delivery = task.delivery
         permit = delivery.permit or self.place.huey.breaker.allow()
         if not isinstance(permit, Permit):
             raise Park

@@ -7,9 +7,10 @@ from collections.abc import Callable
 
 import pytest
 import redis
+from huey.api import Task
 
 from shared.durations import Durations
-from shared.queue.jobs import Job, current_delivery
+from shared.queue.jobs import Delivery, Job
 from tests.support.redis import NOW, Workplace, command_counts, wait_until
 
 pytestmark = pytest.mark.real_redis
@@ -29,10 +30,9 @@ def sections(count: int) -> list[Job]:
 def one_tick(place: Workplace, client: redis.Redis, count: int) -> dict[str, int]:
     """The commands of a tick from lock to the last acknowledgement; the consumer is idle before and after."""
 
-    @place.huey.task(name="check")
-    def check(key: str, **_baseline: object) -> None:
-        delivery = current_delivery()
-        assert delivery
+    @place.huey.task(name="check", context=True)
+    def check(key: str, task: Task, **_baseline: object) -> None:
+        delivery: Delivery = task.delivery
         assert delivery.permit, "it came with the job"
         place.huey.breaker.record_success(delivery.permit)
         place.runs.append(key)

@@ -14,9 +14,11 @@ import threading
 import time
 from dataclasses import replace
 
+from huey.api import Task
+
 from shared.durations import Durations
 from shared.queue import LeasedHuey
-from shared.queue.jobs import RetryLater, current_delivery
+from shared.queue.jobs import Delivery, RetryLater
 
 
 def main(url: str, worker_id: str, divisor: str, log: str) -> None:
@@ -30,11 +32,10 @@ def main(url: str, worker_id: str, divisor: str, log: str) -> None:
         with open(log, "a", encoding="utf-8") as file:
             file.write(line + "\n")
 
-    @huey.task(name="nap")
-    def nap(seconds: float) -> None:
+    @huey.task(name="nap", context=True)
+    def nap(seconds: float, task: Task) -> None:
         nonlocal running
-        delivery = current_delivery()
-        assert delivery
+        delivery: Delivery = task.delivery
         with lock:
             note("begin", delivery.key, running)
             running += 1
@@ -43,17 +44,15 @@ def main(url: str, worker_id: str, divisor: str, log: str) -> None:
             running -= 1
             note("end", delivery.key)
 
-    @huey.task(name="suicide")
-    def suicide() -> None:
-        delivery = current_delivery()
-        assert delivery
+    @huey.task(name="suicide", context=True)
+    def suicide(task: Task) -> None:
+        delivery: Delivery = task.delivery
         note("begin", delivery.key)
         os.kill(os.getpid(), signal.SIGKILL)
 
-    @huey.task(name="fail")
-    def fail(delay: float) -> None:
-        delivery = current_delivery()
-        assert delivery
+    @huey.task(name="fail", context=True)
+    def fail(delay: float, task: Task) -> None:
+        delivery: Delivery = task.delivery
         note("begin", f"{delivery.key}#{delivery.attempt}")
         if delivery.attempt == 1:
             raise RetryLater(delay, "not yet")

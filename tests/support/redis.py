@@ -18,10 +18,12 @@ from typing import Any
 
 import pytest
 import redis
+from huey.api import Task
 
 from shared.durations import Durations
 from shared.queue import LeasedHuey
 from shared.queue.consumer import LeasedConsumer
+from shared.queue.jobs import Delivery
 from shared.redis import connect_redis
 from workshop.parts.processes import Child, start_child
 from workshop.parts.redis import EmbeddedRedis, find_server
@@ -97,6 +99,7 @@ class Workplace:
 
     huey: LeasedHuey
     runs: list[str] = field(default_factory=list)
+    deliveries: list[Delivery] = field(default_factory=list)
     rules: dict[str, Callable[[], object]] = field(default_factory=dict)
     consumers: list[tuple[LeasedConsumer, threading.Thread]] = field(default_factory=list)
 
@@ -138,8 +141,9 @@ def queue_on() -> Iterator[Callable[..., Workplace]]:
     def make(url: str, **options: Any) -> Workplace:
         place = Workplace(LeasedHuey(redis_url=url, **{"durations": QUICK} | options))
 
-        @place.huey.task(name="work")
-        def work(key: str) -> None:
+        @place.huey.task(name="work", context=True)
+        def work(key: str, task: Task) -> None:
+            place.deliveries.append(task.delivery)
             place.runs.append(key)
             place.rules.get(key, lambda: None)()
 

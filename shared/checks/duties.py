@@ -152,7 +152,7 @@ class Duties:
             sleep(self.durations.retry_base)
 
     def beat(self, current_jobs: int, figures: dict[str, Any]) -> Heard | None:
-        """Say that this consumer lives, and replace the dead.
+        """Say that this consumer lives, replace the dead, and relieve those that have lost Redis.
 
         `None` when Postgres did not answer. A dead one's jobs are taken over first; only then does its row go
         offline, or its jobs would be stuck for ever.
@@ -171,6 +171,8 @@ class Duties:
             answer = self.database.call("pmc_beat", p_worker=worker, p_now=self.clock())
             for dead in answer["dead"]:
                 self._replace(dead)
+            for worker_id in answer["cut_off"]:
+                self._relieve(worker_id)
         except DatabaseError as error:
             log.error("beat failed", extra={"error": str(error)})
             return None
@@ -190,6 +192,15 @@ class Duties:
         living = {row["worker_id"] for row in workers if row["status"] != "offline"}
         for stray in sorted(known - living - {self.worker.incarnation}):
             self._replace(stray)
+
+    def _relieve(self, cut_off: str) -> None:
+        """Take over what a consumer holds that lives and has lost Redis: its lease runs out as a dead one's does."""
+        try:
+            taken = self.queue.take_over(cut_off)
+        except RedisError:
+            return  # it is Redis that is gone, for all of us
+        if taken and any(taken):
+            log.warning("took over from a consumer that Redis does not hear", extra={"cut_off": cut_off})
 
     def _replace(self, dead: str) -> None:
         try:

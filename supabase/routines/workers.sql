@@ -4,12 +4,14 @@ set check_function_bodies = off;  -- they name functions of other files
 
 -- pmc_beat: a consumer says that it lives, and learns what it should do and whom it has to replace. A consumer that
 -- was declared dead but still runs is active again with this beat; what an operator set (paused, draining) stays.
--- A worker is dead when its last beat is older than `dead_after_seconds` (default 60) by the server's clock.
+-- A worker is dead when its last beat is older than `dead_after_seconds` (default 60) by the server's clock; it is cut
+-- off when it says so itself: then its lease in Redis runs out although it beats.
 create or replace function public.pmc_beat(p_worker jsonb, p_now timestamptz default null) returns jsonb
 language plpgsql security definer set search_path = '' as $$
 declare
     v_status text;
     v_dead jsonb;
+    v_cut_off jsonb;
 begin
     insert into pickmyclass.workers as w (
         worker_id, worker_name, host, max_concurrent_jobs, current_jobs, figures, capabilities)
@@ -27,7 +29,12 @@ begin
     from pickmyclass.workers w
     where w.status <> 'offline' and w.last_heartbeat < clock_timestamp()
         - make_interval(secs => coalesce((p_worker ->> 'dead_after_seconds')::double precision, 60));
-    return jsonb_build_object('status', v_status, 'dead', v_dead, 'mail_due', pickmyclass.is_mail_due());
+    select coalesce(jsonb_agg(w.worker_id order by w.worker_id), '[]') into v_cut_off
+    from pickmyclass.workers w
+    where w.status <> 'offline' and w.worker_id <> p_worker ->> 'worker_id'
+      and not v_dead ? w.worker_id and w.figures #>> '{redis,connected}' = 'false';
+    return jsonb_build_object(
+        'status', v_status, 'dead', v_dead, 'cut_off', v_cut_off, 'mail_due', pickmyclass.is_mail_due());
 end $$;
 
 -- pmc_set_worker_status: by an operator, by a consumer that stops, or by one that has taken a dead one's jobs over

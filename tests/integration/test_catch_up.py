@@ -223,6 +223,35 @@ def take_everything(stage: Stage, worker: str) -> None:
     stage.parts.redis.sadd(storage.consumers, worker)
 
 
+LOST = {"redis": {"status": "unhealthy", "connected": False}}
+
+
+def test_jobs_of_a_consumer_that_lives_and_has_lost_redis_are_taken_over_at_the_next_beat(watched: Stage) -> None:
+    one, other = duties(watched.parts), duties(watched.parts, "other")
+    for each in (one, other):
+        each.register(never_stopping)
+    one.catch_up(due(watched), never_stopping)
+    take_everything(watched, other.worker.incarnation)
+    other.beat(2, LOST)
+    assert queued(watched) == 0
+    one.beat(0, {})
+    assert queued(watched) == 2
+    listed = watched.parts.database.call("pmc_list_workers")
+    assert [row["status"] for row in listed] == ["active", "active"], "it may come back at any moment"
+
+
+def test_a_consumer_that_has_lost_redis_keeps_its_jobs_while_its_lease_stands(watched: Stage) -> None:
+    one, other = duties(watched.parts), duties(watched.parts, "other")
+    for each in (one, other):
+        each.register(never_stopping)
+    one.catch_up(due(watched), never_stopping)
+    take_everything(watched, other.worker.incarnation)
+    watched.parts.huey.storage.renew_lease(other.worker.incarnation)
+    other.beat(2, LOST)
+    one.beat(0, {})
+    assert queued(watched) == 0
+
+
 def test_held_mail_is_looked_at_again_although_whoever_should_queue_it_died(watched: Stage) -> None:
     one = duties(watched.parts)
     for section in (EVEN, ODD):

@@ -155,8 +155,12 @@ def declare_maintenance(huey: LeasedHuey, maintenance: Maintenance) -> None:
 
 
 def heed(heard: Heard | None, consumer: LeasedConsumer) -> None:
-    """Do what the registry answered to a beat: pause, resume, drain as an operator wished, send mail that is due."""
+    """Do what the registry answered to a beat: pause, resume, drain as an operator wished, send mail that is due.
+
+    Without an answer no check could be committed either: what is held goes back, to those who may have one.
+    """
     if heard is None:
+        consumer.pause()
         return
     if heard.status == "draining":
         consumer.request_stop()

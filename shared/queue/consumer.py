@@ -124,7 +124,7 @@ class LeasedConsumer(Consumer):  # type: ignore[misc]  # huey has no types
         )
 
     def pause(self) -> None:
-        """Take no more jobs, by an operator's wish; what runs goes on."""
+        """Take no more jobs; what runs goes on, what does not goes back."""
         self.fetcher.pause(True)
 
     def resume(self) -> None:

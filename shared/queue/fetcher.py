@@ -80,14 +80,14 @@ class Fetcher:
             self._startable.notify()
 
     def pause(self, paused: bool) -> None:
-        """Stop or go on taking jobs, by an operator's wish; what runs goes on."""
+        """Stop or go on taking jobs; what runs goes on, what does not goes back."""
         with self.lock:
             if paused == self.intake.is_paused:
                 return
             self.intake.is_paused, self.intake.left = paused, None
             self._wake()
         if paused:
-            self.hand_back(Holdings.give_back_ready)
+            self.hand_back(Holdings.give_back_all)
 
     def hand_back(self, which: Callable[[Holdings], int], *, for_good: bool = False) -> int:
         """Give jobs back to the queue at once, as `which` tells the holdings; `for_good`: and take no more."""
@@ -162,7 +162,7 @@ class Fetcher:
                 self._chores.wait(wait)
             if self.finished:
                 return
-            may_start = self.intake.is_open and not self.stopping
+            may_start = self.intake.is_open and not self.stopping and not self.intake.is_paused
             self._startable.notify(self.holdings.wake_due(wall_clock(), gate_open=may_start))
             flush, renew = self._should_flush(), bool(self.holdings) and self.lease.must_renew
         if flush:

@@ -59,7 +59,7 @@ class Intake:
         self.ask_at = 0.0
         """When the breaker or a pause may let jobs through."""
         self.is_paused = False
-        """An operator's wish."""
+        """By an operator's wish, or because nothing could be committed."""
         self._waits_to_be_empty = False  # a job that must run alone is next
         self._silences = 0
         self._has_rung = False  # once for each time that it was woken is enough: whoever wakes rings on

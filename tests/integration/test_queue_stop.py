@@ -11,8 +11,10 @@ from functools import partial
 
 from huey import crontab
 
+from huey_app import heed
+from shared.checks.duties import Heard
 from shared.queue import Turn
-from shared.queue.jobs import Job
+from shared.queue.jobs import Job, RetryLater
 from tests.support.redis import NOW, QUICK, Workplace, wait_until
 
 Places = Callable[..., Workplace]
@@ -103,6 +105,47 @@ def test_a_paused_consumer_takes_nothing_until_resumed(any_redis_url: str, queue
     other.stop(other.consumers[0][0])
     place.huey.push(jobs("c"), NOW)
     place.wait_for_runs(1)
+
+
+def test_a_paused_consumer_leaves_to_others_what_waits_for_a_retry_and_what_fails_from_then_on(
+    any_redis_url: str, queue_on: Places
+) -> None:
+    place, other = queue_on(any_redis_url), queue_on(any_redis_url)
+    consumer = place.consume(workers=2)
+    may_fail = threading.Event()
+
+    def fail(delay: float) -> None:
+        raise RetryLater(delay, "not now")
+
+    place.rules = {"a": lambda: fail(600.0), "b": lambda: may_fail.wait(20) and fail(0.01)}
+    place.huey.push(jobs("a", "b"), NOW)
+    wait_until(lambda: consumer.snapshot().delayed == 1)
+    consumer.pause()
+    successor = other.consume("two")
+    wait_until(lambda: successor.snapshot().delayed == 1)
+    may_fail.set()
+    other.wait_for_runs(1)
+    assert (sorted(place.runs), other.runs) == (["a", "b"], ["b"])
+
+
+def test_a_consumer_that_cannot_beat_leaves_its_jobs_to_the_others_until_it_can(
+    any_redis_url: str, queue_on: Places
+) -> None:
+    place, other = queue_on(any_redis_url), queue_on(any_redis_url)
+    consumer = place.consume(workers=1)
+    may_end = threading.Event()
+    place.rules["a"] = may_end.wait
+    place.huey.push(jobs("a", "b", "c"), NOW)
+    wait_until(lambda: consumer.snapshot().buffered == 2)
+    heed(None, consumer)
+    other.consume("two")
+    other.wait_for_runs(2)
+    other.stop(other.consumers[0][0])
+    may_end.set()
+    place.huey.push(jobs("d"), NOW)
+    heed(Heard("active", False), consumer)
+    place.wait_for_runs(2)
+    assert (place.runs, sorted(other.runs)) == (["a", "d"], ["b", "c"])
 
 
 def test_a_control_function_is_woken_at_once(any_redis_url: str, queue_on: Places) -> None:

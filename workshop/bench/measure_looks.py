@@ -25,7 +25,7 @@ from workshop.bench.site import Site, site, wait_until
 
 LISTED, WATCHED, TIMES = 283, 40, 15
 """Sections of one subject, those of them that somebody watches, and how often each thing is done."""
-QUIET, WITH_TICK = 180.0, 420.0
+QUIET, WITH_TICK = 360.0, 420.0
 """Seconds that are counted: without a tick, and with one, whose 150 listings take six minutes at 27 calls a minute."""
 HOUR, TICKS_A_DAY = 3600.0, 24
 LISTING = f"one listing of {LISTED} sections, {WATCHED} of them watched"

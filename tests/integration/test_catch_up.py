@@ -17,7 +17,7 @@ from shared.sections.section import Section
 from shared.sections.slots import Group
 from shared.wiring import Wiring
 from tests.support.redis import wait_until
-from tests.support.stage import EVEN, ODD, TERM, Stage
+from tests.support.stage import EVEN, ODD, TERM, Stage, consuming
 
 SCHEDULE = ("0,30 * * * *", "UTC")
 AT = datetime(2026, 11, 22, 12, 3, tzinfo=UTC)
@@ -221,6 +221,26 @@ def take_everything(stage: Stage, worker: str) -> None:
     stage.parts.redis.delete(storage.waiting)
     stage.parts.redis.set(storage.held_key(worker), "".join(f"B {entry}\n" for entry in entries))
     stage.parts.redis.sadd(storage.consumers, worker)
+
+
+@pytest.mark.parametrize("missing", [False, True], ids=["found", "not found"])
+def test_over_several_slots_with_the_rescue_running_each_section_is_looked_up_once_in_each_of_its_own(
+    watched: Stage, missing: bool
+) -> None:
+    one, queue = duties(watched.parts), watched.parts.huey
+    one.register(never_stopping)
+    for section in (EVEN, ODD):
+        watched.show(section, missing=missing)
+    with consuming(watched.parts):
+        for half_hour in range(6):
+            watched.clock.at = AT.replace(minute=0) + half_hour * timedelta(minutes=30)
+            one.tick(watched.clock(), never_stopping)
+            for _ in range(3):
+                wait_until(lambda: (seen := queue.counts()).waiting + seen.leased + seen.delayed == 0, 20)
+                watched.clock.at += timedelta(minutes=6)
+                one.rescue()
+    before_the_first_tick = 1  # the odd one's slot of 11:30, which nobody ticked
+    assert watched.campus.campus.lookups == {EVEN.class_nbr: 3, ODD.class_nbr: 3 + before_the_first_tick}
 
 
 LOST = {"redis": {"status": "unhealthy", "connected": False}}

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
 import psycopg
@@ -15,7 +16,7 @@ from psycopg.types.json import Jsonb
 
 from shared.database import Database, DatabaseError
 from shared.sections.section import Known, Observation, Section
-from shared.sections.slots import group_of, latest_slot
+from shared.sections.slots import group_of, latest_slot, slot_start
 from tests.support.world import NOON, SECTION, World, check_json, facts, minutes, read, see
 
 DAY = timedelta(days=1)
@@ -409,6 +410,32 @@ def health(database: Database, at: Any = NOON) -> dict[str, Any]:
     answer = database.call("pmc_read_health", p_now=at)
     assert isinstance(answer, dict)
     return answer
+
+
+def test_health_counts_the_mail_that_waits_and_no_other(database: Database, world: World) -> None:
+    for _ in range(2):
+        world.add_watch()
+    see(database, facts(0), NOON)
+    see(database, facts(3), NOON + minutes(1))
+    assert health(database)["email"]["pending"] == 2
+    world.postgres.execute(
+        "update pickmyclass.outbox set status = 'sent' where id = (select min(id) from pickmyclass.outbox)"
+    )
+    assert health(database)["email"]["pending"] == 1
+
+
+def test_the_days_picture_has_a_bar_for_each_half_hour_and_the_opening_in_its_own(
+    database: Database, world: World
+) -> None:
+    world.add_watch()
+    see(database, facts(0), NOON - timedelta(hours=2))
+    see(database, facts(3), NOON - timedelta(hours=1))
+    slots = database.call("pmc_read_history", p_now=NOON + minutes(10))["slots"]
+    times = [datetime.fromisoformat(one["slot"]) for one in slots]
+    assert (len(times), times[-1]) == (48, slot_start(NOON + minutes(10)))
+    assert {later - earlier for earlier, later in pairwise(times)} == {timedelta(minutes=30)}
+    opened = latest_slot(group_of(SECTION.class_nbr), NOON - timedelta(hours=1))
+    assert {slot: one["openings"] for slot, one in zip(times, slots, strict=True) if one["openings"]} == {opened: 1}
 
 
 def test_health_of_an_empty_database_is_quiet(database: Database) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import html
 import json
+import re
 import unicodedata
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -136,6 +138,23 @@ def test_the_same_mail_is_written_the_same(kind: str, facts: Facts) -> None:
 )
 def test_subjects_are_as_they_always_were(kind: str, subject: str) -> None:
     assert RENDERER.write(replace(MAIL, kind=kind))["subject"] == subject
+
+
+@pytest.mark.parametrize(
+    ("kind", "line"),
+    [
+        ("seat_available", "3 of 25 open. 2 unreserved, 1 reserved for certain students."),
+        ("instructor_assigned", "Now taught by Grace Hopper."),
+        (
+            "section_removed",
+            "The catalog has not listed this section for more than a day, so it was taken off",
+        ),
+    ],
+)
+def test_the_line_that_a_mailbox_shows_beside_the_subject_says_what_happened(kind: str, line: str) -> None:
+    hidden = re.search(r'<div style="display:none[^>]*>(.*?)&#8199;', RENDERER.write(replace(MAIL, kind=kind))["html"])
+    assert hidden
+    assert html.unescape(hidden[1]).startswith(line)
 
 
 def test_a_subject_without_a_course_still_names_the_section() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -12,7 +13,7 @@ import redis
 
 from shared.queue.jobs import GiveUp, Job, Park, PauseQueue, PushResult, RetryLater
 from shared.redis import connect_redis
-from tests.support.redis import NOW, Workplace, command_counts, wait_until
+from tests.support.redis import NOW, QUICK, Workplace, command_counts, wait_until
 
 Places = Callable[..., Workplace]
 HOUR = 3_600_000
@@ -323,6 +324,24 @@ def test_urgent_jobs_go_first(any_redis_url: str, queue_on: Places) -> None:
     place.consume(workers=1)
     place.wait_for_runs(4)
     assert place.runs == ["operator", "a", "b", "c"]
+
+
+def test_whoever_takes_some_of_what_waits_rings_for_the_rest(any_redis_url: str, queue_on: Places) -> None:
+    patient = replace(QUICK, doorbell=300.0)
+    one, two = queue_on(any_redis_url, durations=patient), queue_on(any_redis_url, durations=patient)
+    works = {"one": threading.Event(), "two": threading.Event()}
+
+    def wait_for_both(name: str) -> None:
+        works[name].set()
+        assert all(other.wait(10) for other in works.values())
+
+    for name, place in (("one", one), ("two", two)):
+        place.rules = dict.fromkeys("abcd", partial(wait_for_both, name))
+        consumer = place.consume(name, workers=1)
+        wait_until(lambda consumer=consumer: consumer.fetcher.intake.left == 0)
+    one.huey.push(jobs("a", "b", "c", "d"), NOW)
+    wait_until(lambda: all(event.is_set() for event in works.values()))
+    one.wait_until_settled()
 
 
 def test_hueys_own_call_queues_a_job(any_redis_url: str, queue_on: Places) -> None:

@@ -9,7 +9,9 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 
+import pytest
 from huey import crontab
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from huey_app import heed
 from shared.checks.duties import Heard
@@ -146,6 +148,20 @@ def test_a_consumer_that_cannot_beat_leaves_its_jobs_to_the_others_until_it_can(
     heed(Heard("active", False), consumer)
     place.wait_for_runs(2)
     assert (place.runs, sorted(other.runs)) == (["a", "d"], ["b", "c"])
+
+
+def test_a_goodbye_that_redis_did_not_hear_was_none(
+    any_redis_url: str, queue_on: Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = queue_on(any_redis_url)
+    consumer = place.consume()
+
+    def unheard(_worker: str) -> bool:
+        raise RedisConnectionError
+
+    monkeypatch.setattr(place.huey.storage, "leave", unheard)
+    place.stop(consumer)
+    assert not consumer.left_cleanly
 
 
 def test_a_control_function_is_woken_at_once(any_redis_url: str, queue_on: Places) -> None:

@@ -430,9 +430,9 @@ def test_the_days_picture_has_a_bar_for_each_half_hour_and_the_opening_in_its_ow
     world.add_watch()
     see(database, facts(0), NOON - timedelta(hours=2))
     see(database, facts(3), NOON - timedelta(hours=1))
-    slots = database.call("pmc_read_history", p_now=NOON + minutes(10))["slots"]
+    slots = database.call("pmc_read_history", p_now=NOON + minutes(40))["slots"]
     times = [datetime.fromisoformat(one["slot"]) for one in slots]
-    assert (len(times), times[-1]) == (48, slot_start(NOON + minutes(10)))
+    assert (len(times), times[-1]) == (48, slot_start(NOON + minutes(40)))
     assert {later - earlier for earlier, later in pairwise(times)} == {timedelta(minutes=30)}
     opened = latest_slot(group_of(SECTION.class_nbr), NOON - timedelta(hours=1))
     assert {slot: one["openings"] for slot, one in zip(times, slots, strict=True) if one["openings"]} == {opened: 1}

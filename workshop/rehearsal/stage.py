@@ -137,11 +137,10 @@ def main(told: dict[str, object]) -> int:
 def _plays(stage: Stage, only: object) -> list[Callable[[Stage], None]]:
     from workshop.rehearsal import one_server, two_servers
 
-    acts = list(one_server.SHORT if stage.quick else one_server.FULL)
-    if len(stage.servers) > 1:
-        acts = list(two_servers.SHORT if stage.quick else two_servers.FULL)
+    play = two_servers if len(stage.servers) > 1 else one_server
+    acts = list(play.SHORT if stage.quick else play.FULL)
     wanted = only if isinstance(only, list) else []
-    return [*one_server.INSTALLATION, *(act for act in acts if not wanted or act.__name__ in wanted)]
+    return [*play.INSTALLATION, *(act for act in acts if not wanted or act.__name__ in wanted)]
 
 
 def _disk(folder: Path) -> Path:

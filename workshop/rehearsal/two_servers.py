@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-from workshop.rehearsal import network
+from workshop.rehearsal import network, one_server
 from workshop.rehearsal.operator import REPO, SETTINGS
 from workshop.rehearsal.stage import Stage
 from workshop.rehearsal.town import ADDRESS, wait_until
@@ -175,5 +175,6 @@ def _completed(stage: Stage) -> dict[str, int]:
     return {str(name): int(count or 0) for name, count in rows}
 
 
-SHORT = (joins, shares_the_work)
-FULL = (joins, shares_the_work, is_cut_off, comes_back, upgrades_one_by_one, balances)
+INSTALLATION = (*one_server.INSTALLATION, joins)
+SHORT = (shares_the_work,)
+FULL = (shares_the_work, is_cut_off, comes_back, upgrades_one_by_one, balances)

@@ -21,6 +21,7 @@ from rich.panel import Panel
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
 from shared.checks.looks import Pace
+from shared.health.words import span
 from workshop.campus.chance import make_campus
 from workshop.campus.sections import HALF_HOUR_MS, Timeline
 from workshop.campus.tape import TapeError, read_tape, term_of
@@ -222,8 +223,10 @@ def _last_words(console: Console, season: Season, stack: Stack, played: Played) 
         console.print(f"The last email: [italic]{played.last_subject}[/]", highlight=False)
     health = _health(stack)
     console.print(f"The health function says [bold]{health['status']}[/]: {_tell_checks(health)}", highlight=False)
-    if health["status"] != "healthy" and season.slots_ms[-1] < (time.time() - 3600) * 1000:
-        console.print("  (it lives in our time, where the season's last tick was long ago)", style="dim")
+    ended = time.time() - (season.slots_ms[-1] + HALF_HOUR_MS) / 1000
+    if health["status"] != "healthy" and ended > 0:
+        words = f"  (in our time the season ended {span(ended)} ago, and nobody has looked since)"
+        console.print(words, style="dim", highlight=False)
     console.print(
         "Next: [bold]./run.sh up --local[/] serves all of this with pages to click through; "
         "[bold]./run.sh test[/] proves it; docs/architecture.md explains it.",

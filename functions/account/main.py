@@ -36,6 +36,4 @@ def delete(request: Request) -> Response:
     """Close the account; maintenance removes it thirty days later."""
     parts = wiring()
     user = require_user(request, parts)
-    closed = parts.account.close(user.id)
-    message = "Your account is closed. It and all of its data are removed for good after 30 days."
-    return reply({"success": True, "message": message, **closed})
+    return reply(parts.account.close(user.id))

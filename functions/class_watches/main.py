@@ -16,7 +16,7 @@ from shared.students.users import User, refusal, require_user
 from shared.students.watches import AlreadyWatchingError, WatchLimitError
 from shared.web.doors import door, read_json, read_query
 from shared.web.inputs import SectionBody, WatchQuery
-from shared.web.outputs import Done
+from shared.web.outputs import AddedWatch, Done
 from shared.web.replies import reply
 from shared.wiring import Wiring, wiring
 
@@ -32,8 +32,7 @@ def class_watches(request: Request) -> Response:
     if request.method == "DELETE":
         parts.watches.remove(user.id, read_query(request, WatchQuery).id)
         return reply(Done(success=True))
-    found = parts.watches.of(user.id)
-    return reply({"watches": found["watches"], "maxWatches": found["max_watches"]})
+    return reply(parts.watches.of(user.id))
 
 
 def add(request: Request, user: User, parts: Wiring) -> Response:
@@ -43,7 +42,7 @@ def add(request: Request, user: User, parts: Wiring) -> Response:
             raise WatchLimitError(user.max_watches)
         body = read_json(request, SectionBody)
         with bind(term=body.term, class_nbr=body.class_nbr), told_to_students(parts.lookups):
-            return reply({"watch": parts.watches.add(user.id, Section(body.term, body.class_nbr))}, 201)
+            return reply(AddedWatch(watch=parts.watches.add(user.id, Section(body.term, body.class_nbr))), 201)
     except WatchLimitError as error:
         raise refusal(str(error), 429) from None
     except AlreadyWatchingError:

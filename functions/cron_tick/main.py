@@ -17,8 +17,8 @@ from shared.database import DatabaseError
 from shared.sections.slots import group_at
 from shared.web.auth import require_operator
 from shared.web.doors import door, read_query
-from shared.web.outputs import Tick
-from shared.web.replies import ReplyError, failure, invalid_input, reply
+from shared.web.outputs import LockHeld, Tick, TickFailed
+from shared.web.replies import ReplyError, invalid_input, reply
 from shared.wiring import wiring
 
 EARLIEST = datetime(2020, 1, 1, tzinfo=UTC)
@@ -41,9 +41,9 @@ def cron_tick(request: Request) -> Response:
     try:
         report = parts.ticker.tick(TickOrder(scheduled, group, "http", parts.name, parts.replay))
     except LockBusyError as busy:
-        raise failure(
-            "Another cron job is already running", 409, details=str(busy), current_holder=busy.holder
-        ) from None
+        error = "Another cron job is already running"
+        held = LockHeld(success=False, error=error, details=str(busy), current_holder=busy.holder)
+        raise ReplyError(409, held) from None
     except LockUnavailableError:
         raise failed("Lock store unavailable", 503, started, {"Retry-After": "30"}) from None
     except DatabaseError:
@@ -82,7 +82,7 @@ def scheduled_time(request: Request, now: datetime) -> datetime:
 
 def failed(error: str, status: int, started: float, headers: dict[str, str] | None = None) -> ReplyError:
     """An error with the time it took, as this endpoint has always reported it."""
-    return failure(error, status, headers, duration=since(started))
+    return ReplyError(status, TickFailed(success=False, error=error, duration=since(started)), headers)
 
 
 def since(started: float) -> int:

@@ -20,6 +20,7 @@ from shared.health.report import Report, misconfigured
 from shared.settings import SettingsError
 from shared.web.auth import is_operator, is_operator_in_browser
 from shared.web.doors import door, read_query
+from shared.web.outputs import HealthReport
 from shared.web.pages import page
 from shared.web.replies import reply
 from shared.wiring import Wiring, wiring
@@ -39,7 +40,7 @@ def health(request: Request) -> Response:
     """Answer a probe, the summary for anyone, or everything for operators."""
     query = read_query(request, Query)
     if query.probe == "live":
-        return reply({"status": "ok"})
+        return reply(HealthReport(status="ok"))
     try:
         parts = wiring()
     except SettingsError as error:
@@ -60,8 +61,10 @@ def health(request: Request) -> Response:
 
 def _ready(parts: Wiring) -> Response:
     answer = parts.health.ready()
-    body = {"status": "ready" if answer.ready else "not_ready", "database": answer.database, "redis": answer.redis}
-    return reply(body, 200 if answer.ready else 503)
+    database, redis = answer.database, answer.redis
+    if answer.ready:
+        return reply(HealthReport(status="ready", database=database, redis=redis))
+    return reply(HealthReport(status="not_ready", database=database, redis=redis), 503)
 
 
 def _wants_page(request: Request) -> bool:

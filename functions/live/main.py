@@ -13,6 +13,7 @@ from shared.students.sessions import Visit
 from shared.students.users import refusal, require_user, require_user_id
 from shared.web.auth import bearer_token
 from shared.web.doors import door
+from shared.web.outputs import Live, LiveWay
 from shared.web.replies import reply
 from shared.wiring import Wiring, wiring
 
@@ -29,13 +30,13 @@ def live(request: Request) -> Response:
     if "Authorization" in request.headers or not settings.supabase_anon_key or not settings.supabase_url:
         require_user(request, parts)
         token = bearer_token(request)
-        return reply({"realtime": _way(parts, token, None) if token else None})
+        return reply(Live(realtime=_way(parts, token, None) if token else None))
     caller = Caller(request, parts)
     visit = _visit(request, parts)
     if visit.renewed:
         caller.keep_session(visit.renewed)
     require_user_id(visit.user_id, parts)
-    return caller.leave(reply({"realtime": _way(parts, visit.access_token, visit.expires_at)}))
+    return caller.leave(reply(Live(realtime=_way(parts, visit.access_token, visit.expires_at))))
 
 
 def _visit(request: Request, parts: Wiring) -> Visit:
@@ -48,9 +49,9 @@ def _visit(request: Request, parts: Wiring) -> Visit:
     return found
 
 
-def _way(parts: Wiring, token: str, expires_at: int | None) -> dict[str, str | int | None] | None:
+def _way(parts: Wiring, token: str, expires_at: int | None) -> LiveWay | None:
     settings = parts.settings
     if not settings.supabase_url or not settings.supabase_anon_key:
         return None
     address = settings.supabase_url.replace("http", "ws", 1) + "/realtime/v1/websocket"
-    return {"url": address, "key": settings.supabase_anon_key, "token": token, "expires_at": expires_at}
+    return LiveWay(url=address, key=settings.supabase_anon_key, token=token, expires_at=expires_at)

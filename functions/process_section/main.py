@@ -18,7 +18,8 @@ from shared.sections.changes import EventKind
 from shared.sections.section import Section
 from shared.web.auth import require_operator
 from shared.web.doors import door, read_json
-from shared.web.replies import failure, reply
+from shared.web.outputs import ChangesDetected, Checked, CheckFailed
+from shared.web.replies import ReplyError, failure, reply
 from shared.wiring import wiring
 
 
@@ -47,29 +48,31 @@ def process_section(request: Request) -> Response:
         except BreakerUnknownError:
             raise failure("Circuit breaker unavailable", 503, {"Retry-After": "30"}) from None
         except CheckError as error:
-            raise failure(str(error), 500, processing_time_ms=since(started)) from None
+            failed = CheckFailed(success=False, error=str(error), processing_time_ms=since(started))
+            raise ReplyError(500, failed) from None
     return reply(answer(section, checked.report, checked.emails_sent, since(started)))
 
 
-def answer(section: Section, report: CheckReport, sent: int, took_ms: int) -> dict[str, Any]:
+def answer(section: Section, report: CheckReport, sent: int, took_ms: int) -> Checked:
     """The body for a check that came to its end. `emails_sent`: accepted by Resend during this call."""
-    body: dict[str, Any] = {
-        "success": True,
-        "class_nbr": section.class_nbr,
-        "term": section.term,
-        "changes_detected": {
-            "seat_became_available": EventKind.SEAT_AVAILABLE in report.events,
-            "instructor_assigned": EventKind.INSTRUCTOR_ASSIGNED in report.events,
-            "seats_filled": EventKind.SEATS_FILLED in report.events,
-        },
-        "emails_sent": sent,
-        "emails_queued": report.emails_queued,
-        "first_observation": report.first_observation,
-        "processing_time_ms": took_ms,
-    }
-    if report.outcome in (Outcome.NOT_FOUND, Outcome.RETIRED, Outcome.NOT_OWNED):
-        body["section_status"] = report.outcome.value
-    return body
+    changes = ChangesDetected(
+        seat_became_available=EventKind.SEAT_AVAILABLE in report.events,
+        instructor_assigned=EventKind.INSTRUCTOR_ASSIGNED in report.events,
+        seats_filled=EventKind.SEATS_FILLED in report.events,
+    )
+    unusual = report.outcome in (Outcome.NOT_FOUND, Outcome.RETIRED, Outcome.NOT_OWNED)
+    status: dict[str, Any] = {"section_status": report.outcome.value} if unusual else {}
+    return Checked(
+        success=True,
+        class_nbr=section.class_nbr,
+        term=section.term,
+        changes_detected=changes,
+        emails_sent=sent,
+        emails_queued=report.emails_queued,
+        first_observation=report.first_observation,
+        processing_time_ms=took_ms,
+        **status,
+    )
 
 
 def since(started: float) -> int:

@@ -37,6 +37,6 @@ def status(parts: Wiring, screen: Screen) -> None:
         for one in (workers.workers if workers else None) or ()
     ]
     tables = [table("consumer", "status", "last beat", "jobs", rows=listed)] if listed else []
-    screen.show(report.details(), headline, *words, "", checks, "", *tables)
+    screen.show(report.details().model_dump(exclude_unset=True), headline, *words, "", checks, "", *tables)
     if report.status != HEALTHY:
         sys.exit(1)

@@ -10,19 +10,23 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final, Literal
 from zoneinfo import ZoneInfo
 
 from shared.health.faults import Fault
 
-HEALTHY, DEGRADED, UNHEALTHY, UNKNOWN = "healthy", "degraded", "unhealthy", "unknown"
-NOT_CONFIGURED = "not_configured"
-_RANK = {HEALTHY: 0, DEGRADED: 1, UNHEALTHY: 2}
+HEALTHY: Final = "healthy"
+DEGRADED: Final = "degraded"
+UNHEALTHY: Final = "unhealthy"
+UNKNOWN, NOT_CONFIGURED = "unknown", "not_configured"
+Verdict = Literal["healthy", "degraded", "unhealthy"]
+WORST_FIRST: tuple[Verdict, ...] = (UNHEALTHY, DEGRADED, HEALTHY)
 
 
-def worst(statuses: Iterable[str]) -> str:
+def worst(statuses: Iterable[str]) -> Verdict:
     """The worst of them; what is neither degraded nor unhealthy does not count."""
-    return max((status for status in statuses if status in _RANK), key=_RANK.__getitem__, default=HEALTHY)
+    found = set(statuses)
+    return next((verdict for verdict in WORST_FIRST if verdict in found), HEALTHY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +39,7 @@ class Trouble:
     """
 
     cause: str
-    status: str
+    status: Verdict
     what: str
     remedy: str
     alert_after: float = 0.0

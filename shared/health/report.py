@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeVar
 
-from shared.health.check import DEGRADED, HEALTHY, UNHEALTHY, UNKNOWN, Check, Trouble, worst
+from shared.health.check import DEGRADED, HEALTHY, UNHEALTHY, UNKNOWN, WORST_FIRST, Check, Trouble, Verdict, worst
 from shared.health.checks_stores import ConfigurationCheck, RedisCheck
 from shared.settings import SettingsError
+from shared.web.outputs import HealthReport
 
 CODES = {HEALTHY: 200, DEGRADED: 503, UNHEALTHY: 500}
 
@@ -27,7 +27,7 @@ class Report:
     history: dict[str, Any] | None = field(default=None, repr=False)
 
     @property
-    def status(self) -> str:
+    def status(self) -> Verdict:
         """The verdict: the worst of everything that is wrong. It only escalates, whatever the order (O17)."""
         return worst(trouble.status for trouble in self.troubles())
 
@@ -45,7 +45,8 @@ class Report:
         redis = self.find(RedisCheck)
         is_said = redis is not None and redis.status in (UNHEALTHY, UNKNOWN)
         found: dict[str, Trouble] = {}
-        for trouble in sorted((one for check in self.checks for one in check.troubles()), key=_severity):
+        told = (trouble for check in self.checks for trouble in check.troubles())
+        for trouble in sorted(told, key=lambda trouble: WORST_FIRST.index(trouble.status)):
             if not (is_said and (trouble.cause, trouble.status) == ("redis", DEGRADED)):
                 found.setdefault(trouble.cause, trouble)
         if "database takes no writes" in found:
@@ -56,27 +57,23 @@ class Report:
         """The check of this kind, if its figures could be read."""
         return next((check for check in self.checks if isinstance(check, kind)), None)
 
-    def details(self) -> dict[str, Any]:
+    def details(self) -> HealthReport:
         """The body for operators."""
         return self._body({check.name: check.as_json() for check in self.checks})
 
-    def outline(self) -> dict[str, Any]:
+    def outline(self) -> HealthReport:
         """The body for anyone: no figures, no error texts, no names."""
         return self._body({check.name: {"status": check.status} for check in self.checks})
 
-    def _body(self, shown: Mapping[str, Any]) -> dict[str, Any]:
-        return {
-            "timestamp": self.timestamp.isoformat(),
-            "status": self.status,
-            "checks": shown,
-            "response_time_ms": self.response_time_ms,
-        }
+    def _body(self, shown: dict[str, Any]) -> HealthReport:
+        return HealthReport(
+            timestamp=self.timestamp.isoformat(),
+            status=self.status,
+            checks=shown,
+            response_time_ms=self.response_time_ms,
+        )
 
 
 def misconfigured(error: SettingsError, now: datetime) -> Report:
     """The answer of a process whose settings cannot be read at all: nothing else can be asked."""
     return Report(now, (ConfigurationCheck(tuple(problem.name for problem in error.problems)),), 0)
-
-
-def _severity(trouble: Trouble) -> int:
-    return (UNHEALTHY, DEGRADED, HEALTHY).index(trouble.status)

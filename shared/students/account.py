@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import Any
 
 from shared.clock import Clock
 from shared.database import DatabaseCalls
 from shared.mail.tokens import UnsubscribeTokens
+from shared.web.outputs import Closed, Export
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,18 +18,18 @@ class Account:
     database: DatabaseCalls
     clock: Clock
 
-    def export(self, user_id: str) -> dict[str, Any]:
-        """Everything that is known about the student, in sections that a person can read."""
-        answer: dict[str, Any] = self.database.call("pmc_export_user", p_user_id=user_id, p_now=self.clock())
-        return answer
+    def export(self, user_id: str) -> Export:
+        """Everything that is known about the student."""
+        return Export.model_validate(self.database.call("pmc_export_user", p_user_id=user_id, p_now=self.clock()))
 
-    def close(self, user_id: str) -> dict[str, Any]:
-        """Disable the account and drop its waiting mail: `{disabled_at, permanent_deletion_date}`.
+    def close(self, user_id: str) -> Closed:
+        """Disable the account and drop its waiting mail.
 
         It is kept for thirty days, so that a mistake can be undone; maintenance removes it after that date.
         """
-        answer: dict[str, Any] = self.database.call("pmc_delete_user", p_user_id=user_id, p_now=self.clock())
-        return answer
+        dates = self.database.call("pmc_delete_user", p_user_id=user_id, p_now=self.clock())
+        message = "Your account is closed. It and all of its data are removed for good after 30 days."
+        return Closed(success=True, message=message, **dates)
 
 
 log = logging.getLogger(__name__)

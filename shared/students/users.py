@@ -19,6 +19,7 @@ from shared.students.jwks import KeysUnavailableError
 from shared.students.rate_limit import RateLimiter
 from shared.students.tokens import AccessTokens
 from shared.web.auth import bearer_token
+from shared.web.outputs import Refusal
 from shared.web.replies import ReplyError
 
 log = logging.getLogger(__name__)
@@ -42,7 +43,7 @@ class User:
 
 def refusal(error: str, status: int, headers: Mapping[str, str] | None = None) -> ReplyError:
     """An error in the shape that the site's own routes have always had: `{error}`."""
-    return ReplyError(status, {"error": error}, headers)
+    return ReplyError(status, Refusal(error=error), headers)
 
 
 def require_user(request: Request, parts: StudentParts, *, costly: bool = False) -> User:

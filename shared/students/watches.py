@@ -10,12 +10,12 @@ from __future__ import annotations
 import uuid
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from shared.checks.check import CheckReport, Outcome
 from shared.checks.check_now import CheckNow
 from shared.database import DatabaseCalls
 from shared.sections.section import Facts, Section, known_from_json
+from shared.web.outputs import Watch, WatchList
 
 
 class SectionNotFoundError(Exception):
@@ -42,24 +42,24 @@ class Watches:
     check_now: CheckNow
     timeout: float
 
-    def of(self, user_id: str) -> dict[str, Any]:
-        """The student's watches, newest first, with their sections' states: `{watches, max_watches}`."""
-        answer: dict[str, Any] = self.database.call("pmc_list_watches", p_user_id=user_id)
-        return answer
+    def of(self, user_id: str) -> WatchList:
+        """The student's watches, newest first, with their sections' states."""
+        found = self.database.call("pmc_list_watches", p_user_id=user_id)
+        return WatchList(watches=found["watches"], maxWatches=found["max_watches"])
 
-    def add(self, user_id: str, section: Section, *, seen_at: datetime | None = None) -> dict[str, Any]:
+    def add(self, user_id: str, section: Section, *, seen_at: datetime | None = None) -> Watch:
         """Check the section, then insert the watch and return its row; after that earlier watchers are mailed.
 
         `seen_at`: the look began then, else now. Raises `SectionNotFoundError`, `AlreadyWatchingError`,
         `WatchLimitError`, and what `look_up` raises.
         """
-        watch: dict[str, Any] = {}
+        added: list[Watch] = []
 
         def insert(report: CheckReport) -> None:
-            watch.update(self._insert(user_id, section, self._facts(section, report)))
+            added.append(self._insert(user_id, section, self._facts(section, report)))
 
         self.check_now(section, self.timeout, insert, now=seen_at)
-        return watch
+        return added[0]
 
     def remove(self, user_id: str, watch_id: uuid.UUID) -> None:
         """Remove the student's own watch; what is not there, or not theirs, stays as it is."""
@@ -88,7 +88,7 @@ class Watches:
         answer = self.database.call("pmc_read_section", p_term=section.term, p_class_nbr=section.class_nbr)
         return known_from_json(answer).facts or Facts()
 
-    def _insert(self, user_id: str, section: Section, facts: Facts) -> dict[str, Any]:
+    def _insert(self, user_id: str, section: Section, facts: Facts) -> Watch:
         answer = self.database.call(
             "pmc_add_watch",
             p_user_id=user_id,
@@ -101,5 +101,4 @@ class Watches:
             raise WatchLimitError(answer["max_watches"])
         if answer["result"] == "exists":
             raise AlreadyWatchingError
-        watch: dict[str, Any] = answer["watch"]
-        return watch
+        return Watch.model_validate(answer["watch"])

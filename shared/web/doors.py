@@ -95,19 +95,20 @@ def _answer(function: Function, request: Request, allowed: list[str], tell: Form
         _read_body(request)
         return function(request)
     except ReplyError as error:
-        return tell(error.body, error.status, error.headers)
+        told = error
     except RequestEntityTooLarge:
         _forget_body(request)
-        return tell({"success": False, "error": f"Body larger than {MAX_BODY_BYTES} bytes"}, 413, None)
+        told = failure(f"Body larger than {MAX_BODY_BYTES} bytes", 413)
     except SettingsError as error:
         log.error("settings are wrong", extra={"problems": [str(problem) for problem in error.problems]})
-        return tell({"success": False, "error": "Server configuration error"}, 500, None)
+        told = failure("Server configuration error", 500)
     except DatabaseError as error:
         log.error("database failed", extra={"error": str(error)})
-        return tell({"success": False, "error": "Database unavailable or failing; try again"}, 500, None)
+        told = failure("Database unavailable or failing; try again", 500)
     except Exception:
         log.exception("unhandled error")
-        return tell({"success": False, "error": "Internal error"}, 500, None)
+        told = failure("Internal error", 500)
+    return tell(told.body, told.status, told.headers)
 
 
 def _read_body(request: Request) -> None:

@@ -1,11 +1,17 @@
-"""What callers get, as models: the API's description is made from them, and the contract tests compare with them."""
+"""What callers get, as models: functions return them, the API's description is made from them, and the contract tests
+compare with them.
+
+A row of a table may have more columns than its model tells, and loses none of them.
+"""
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
+
+Moment = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
+"""A time as Postgres wrote it, digit by digit."""
 
 
 class Failure(BaseModel):
@@ -40,6 +46,12 @@ class Done(BaseModel):
     """It is done."""
 
     success: Literal[True]
+
+
+class TickFailed(Failure):
+    """Nothing was queued; `duration` in milliseconds."""
+
+    duration: int
 
 
 class Tick(BaseModel):
@@ -86,20 +98,25 @@ class Checked(BaseModel):
 class CheckFailed(Failure):
     """The check did not come to its end."""
 
-    processing_time_ms: int = 0
+    processing_time_ms: int
 
 
 class HealthReport(BaseModel):
-    """How it goes: a summary for anyone, details for operators; a probe answers `status` alone."""
+    """How it goes: a summary for anyone, details for operators. A probe answers `status`, and when it asks whether all
+    is ready, whether `database` and `redis` are."""
 
+    timestamp: Moment | None = None
     status: Literal["healthy", "degraded", "unhealthy", "ok", "ready", "not_ready"]
-    timestamp: datetime | None = None
     checks: dict[str, Any] | None = None
     response_time_ms: int | None = None
+    database: bool | None = None
+    redis: bool | None = None
 
 
 class ClassState(BaseModel):
-    """What is shown of a section."""
+    """What is shown of a section, and when it was last seen (`last_full_at`: full) between the ticks, too."""
+
+    model_config = ConfigDict(extra="allow")
 
     term: str
     subject: str
@@ -112,12 +129,16 @@ class ClassState(BaseModel):
     non_reserved_seats: int | None
     location: str | None
     meeting_times: str | None
-    last_checked_at: datetime | None
-    last_changed_at: datetime | None
+    last_checked_at: Moment | None
+    last_changed_at: Moment | None
+    last_seen_at: Moment | None
+    last_full_at: Moment | None
 
 
 class Watch(BaseModel):
     """A watch."""
+
+    model_config = ConfigDict(extra="allow")
 
     id: str
     user_id: str
@@ -125,7 +146,7 @@ class Watch(BaseModel):
     subject: str
     catalog_nbr: str
     class_nbr: str
-    created_at: datetime
+    created_at: Moment | None
 
 
 class ListedWatch(Watch):
@@ -188,7 +209,7 @@ class MaintenanceRun(BaseModel):
 
 
 class Export(BaseModel):
-    """Everything that is known about a student."""
+    """Everything that is known about a student, in parts that a person can read."""
 
     export_info: dict[str, Any]
     user_account: dict[str, Any]
@@ -203,8 +224,8 @@ class Closed(BaseModel):
 
     success: Literal[True]
     message: str
-    disabled_at: datetime
-    permanent_deletion_date: datetime
+    disabled_at: Moment
+    permanent_deletion_date: Moment
 
 
 class LiveWay(BaseModel):

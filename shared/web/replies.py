@@ -1,4 +1,4 @@
-"""Answers: JSON bodies and the one error shape, so that no endpoint invents its own."""
+"""Answers: JSON bodies and the two shapes of an error, so that no endpoint invents its own."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from flask import Response
 from pydantic import BaseModel
 
 from shared.sections.text import json_text
+from shared.web.outputs import Detail, Failure, InvalidInput, Refusal
 
 Headers = Mapping[str, str]
 
@@ -16,9 +17,9 @@ Headers = Mapping[str, str]
 class ReplyError(Exception):
     """Raised inside a door to answer at once with an error; `headers` go on the answer."""
 
-    def __init__(self, status: int, body: dict[str, Any], headers: Headers | None = None) -> None:
-        super().__init__(str(body.get("error", status)))
-        self.status, self.body, self.headers = status, body, dict(headers or {})
+    def __init__(self, status: int, body: Failure | Refusal | InvalidInput, headers: Headers | None = None) -> None:
+        super().__init__(body.error)
+        self.status, self.body, self.headers = status, body.model_dump(), dict(headers or {})
 
 
 def reply(body: Mapping[str, Any] | BaseModel, status: int = 200, headers: Headers | None = None) -> Response:
@@ -33,15 +34,15 @@ def reply(body: Mapping[str, Any] | BaseModel, status: int = 200, headers: Heade
     )
 
 
-def failure(error: str, status: int, headers: Headers | None = None, **more: Any) -> ReplyError:
-    """An error in the common shape: `{success: false, error, …}`."""
-    return ReplyError(status, {"success": False, "error": error, **more}, headers)
+def failure(error: str, status: int, headers: Headers | None = None) -> ReplyError:
+    """An error in the common shape: `{success: false, error}`."""
+    return ReplyError(status, Failure(success=False, error=error), headers)
 
 
 def invalid_input(details: Sequence[tuple[str, str]]) -> ReplyError:
     """400 with every wrong field and what is wrong with it."""
-    listed = [{"field": field, "message": message} for field, message in details]
-    return failure("Invalid input", 400, details=listed)
+    listed = [Detail(field=field, message=message) for field, message in details]
+    return ReplyError(400, InvalidInput(success=False, error="Invalid input", details=listed))
 
 
 def redirect(address: str) -> Response:

@@ -14,9 +14,10 @@ import pytest
 
 import huey_app
 from shared.queue import Turn
+from shared.sections.slots import group_at
 from shared.settings import ROOT
 from tests.support.redis import wait_until
-from tests.support.stage import EVEN, Stage
+from tests.support.stage import EVEN, ODD, Stage
 
 pytestmark = pytest.mark.real_redis
 
@@ -69,16 +70,17 @@ def files_told() -> set[str]:
 
 def test_a_section_goes_through_the_files_that_the_architecture_names(stage: Stage, redis_url: str) -> None:
     stage.rewire(REDIS_URL=redis_url)
-    stage.world.add_watch(EVEN)
+    section = EVEN if group_at(stage.clock()) == "even" else ODD
+    stage.world.add_watch(section)
     feet = Footprints()
     with consuming(stage, feet) as tick:
         tick()
         wait_until(lambda: stage.world.one("select count(*) from class_states") == 1, 20)
-        stage.show(seats_available=3)
+        stage.show(section, seats_available=3)
         stage.clock.forward(hours=1)
         feet.counts = True
         tick()
         wait_until(lambda: stage.inbox.addresses(), 20)
-        wait_until(lambda: stage.world.outbox(EVEN)[0][2] == "sent", 20)
+        wait_until(lambda: stage.world.outbox(section)[0][2] == "sent", 20)
         feet.counts = False
     assert feet.files == files_told()

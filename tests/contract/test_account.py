@@ -55,6 +55,27 @@ def test_the_export_tells_what_the_old_side_sent_too(site: Site) -> None:
     ]
 
 
+def test_the_export_tells_each_mail_once_whichever_side_sent_it(site: Site) -> None:
+    user, other = site.world.add_user(), site.world.add_user()
+    site.watch(user, SECTIONS[0])
+    ours = str(site.world.one("select id from class_watches where user_id = %s", user))
+    theirs = site.world.add_watch(SECTIONS[1], user)
+    site.watch(other, SECTIONS[0])
+    site.set(SECTIONS[0], seats_available=2)
+    site.watch(site.world.add_user(), SECTIONS[0])
+    for watch, kind in ((ours, "instructor_assigned"), (theirs, "seat_available")):
+        site.world.postgres.execute(
+            "insert into notifications_sent (class_watch_id, notification_type) values (%s, %s)", [watch, kind]
+        )
+    data = site.ask("GET", EXPORT, user=user).get_json()
+    assert sorted((told["class_nbr"], told["notification_type"]) for told in data["notification_history"]) == [
+        (SECTIONS[0].class_nbr, "instructor_assigned"),
+        (SECTIONS[0].class_nbr, "seat_available"),
+        (SECTIONS[1].class_nbr, "seat_available"),
+    ]
+    assert data["summary"]["total_notifications"] == 3
+
+
 def test_a_student_without_a_profile_can_export_and_leave(site: Site) -> None:
     user = site.world.add_user()
     site.world.postgres.execute("delete from user_profiles where user_id = %s", [user])

@@ -75,6 +75,18 @@ def test_a_student_who_was_told_was_told(stage: Stage, student: str) -> None:
     assert datetime.fromisoformat(seen).tzinfo is not None  # for programs: no wall clock of somebody's
 
 
+def test_the_mail_of_others_is_counted_without_the_askers_own(stage: Stage, student: str) -> None:
+    for _ in range(2):
+        stage.world.add_watch(EVEN, since=stage.clock())
+    _see(stage, 2)
+    late = stage.world.add_user()
+    stage.world.add_watch(EVEN, late, since=stage.clock() + timedelta(hours=1))
+    address = str(stage.world.one("select email from auth.users where id = %s", late))
+    for asked, mine, others in ((student, 1, 2), (address, None, 3)):
+        event = json.loads(run("why", asked, *WORDS, "--json").stdout)["records"]["events"][0]
+        assert (event["mail"] and len(event["mail"]), event["owed_to_others"]) == (mine, others)
+
+
 def test_the_address_may_be_typed_in_any_case(stage: Stage, student: str) -> None:
     _see(stage, 2)
     assert len(why(stage, f" {student.upper()} ")[0]) == 1

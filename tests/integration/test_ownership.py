@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import psycopg
@@ -11,10 +11,12 @@ import pytest
 from shared.database import Database, DatabaseError
 from shared.migrations import POST_CUTOVER
 from shared.sections.section import Section
+from shared.sections.slots import group_of, latest_slot
 from tests.support.world import NOON, SECTION, World, facts, minutes, read, see
 
 HOUR = timedelta(hours=1)
 OTHER = Section("2267", "10000")
+ITS_TERM, ITS_NUMBER = Section("2267", "10002"), Section("2271", "10000")  # what a careless join takes for OTHER
 
 
 @pytest.fixture
@@ -123,3 +125,78 @@ def test_what_the_old_side_saw_by_a_clock_that_runs_ahead_counts_as_of_now(datab
     world.old_upsert(SECTION, facts(0))  # by the server's clock, which is not NOON
     database.call("pmc_switch_ownership", p_owner="server", p_now=NOON + minutes(30))
     assert read(database, now=NOON).observed_at == NOON + minutes(30)
+
+
+# Several sections, of one term and of one number ----------------------------------------------------------------------
+
+
+@pytest.fixture
+def three(database: Database, world: World) -> dict[Section, str]:
+    """Three watched sections, each seen full; their watches."""
+    sections = (OTHER, ITS_TERM, ITS_NUMBER)
+    for section in sections:
+        see(database, facts(0), NOON, section=section)
+    return {section: world.add_watch(section) for section in sections}
+
+
+def switch(database: Database, owner: str, *sections: Section, now: datetime = NOON + minutes(2)) -> dict[str, Any]:
+    listed = [{"term": section.term, "class_nbr": section.class_nbr} for section in sections] or None
+    answer: dict[str, Any] = database.call("pmc_switch_ownership", p_owner=owner, p_sections=listed, p_now=now)
+    return answer
+
+
+@pytest.mark.parametrize("as_default", [False, True])
+def test_a_section_is_switched_alone_and_not_with_its_term_or_its_number(
+    database: Database, world: World, three: dict[Section, str], as_default: bool
+) -> None:
+    if as_default:
+        switch(database, "workers")
+        assert switch(database, "server", ITS_TERM, ITS_NUMBER)["sections"] == 2
+    else:
+        assert switch(database, "workers", OTHER)["sections"] == 1
+    kept = {ITS_TERM, ITS_NUMBER}
+    due = database.call("pmc_due_sections", p_group="all", p_now=NOON + HOUR)["sections"]
+    assert {Section(row["term"], row["class_nbr"]) for row in due} == kept
+    assert world.rows("select class_nbr, term from get_sections_to_check('all')") == [("10000", "2267")]
+    terms = [{"term": term, "subject": "CSE"} for term in ("2267", "2271")]
+    listings = database.call("pmc_read_listings", p_listings=terms, p_now=NOON + HOUR)
+    assert {Section(one["term"], row["class_nbr"]) for one in listings for row in one["sections"]} == kept
+    for section in three:
+        words = {"p_term": section.term, "p_class_nbr": section.class_nbr}
+        answer = database.call("pmc_read_section", **words, p_now=NOON)
+        assert answer["owner"] == ("server" if section in kept else "workers")
+        at = NOON + HOUR
+        slot = latest_slot(group_of(section.class_nbr), at)
+        struck = database.call("pmc_strike_section", **words, p_slot=slot, p_observed_at=at, p_now=at)
+        assert (struck["result"] == "not_owned") is (section not in kept)
+        assert (see(database, facts(2), at + HOUR, section=section)["result"] == "committed") is (section in kept)
+    assert {section for section in three if world.outbox(section)} == kept
+    assert switch(database, "workers")["sections"] == 2, "the third is theirs already"
+
+
+def test_each_section_takes_along_what_is_known_of_itself(
+    database: Database, world: World, three: dict[Section, str]
+) -> None:
+    switch(database, "workers")
+    for section, seats in ((OTHER, 4), (ITS_TERM, 7)):
+        world.old_upsert(section, facts(seats), NOON + minutes(1))
+    assert switch(database, "server", ITS_TERM)["carried"] == 1
+    assert [world.baseline(section)["seats_available"] for section in three] == [0, 7, 0]
+    assert switch(database, "server", OTHER, ITS_NUMBER)["carried"] == 1
+    assert [world.baseline(section)["seats_available"] for section in three] == [4, 7, 0]
+    world.postgres.execute("update class_states set seats_available = 9")
+    assert switch(database, "workers", OTHER)["carried"] == 1
+    assert (world.state("10000")["seats_available"], world.state("10002")["seats_available"]) == (4, 9)
+
+
+def test_only_the_mail_of_a_section_that_goes_is_counted_and_released(
+    database: Database, world: World, three: dict[Section, str]
+) -> None:
+    for section in three:
+        see(database, facts(1), NOON + minutes(1), section=section)
+    world.postgres.execute("update pickmyclass.outbox set held = true")
+    unwatched = Section("2271", "10002")
+    answer = switch(database, "workers", OTHER, unwatched)
+    assert (answer["owed"], answer["unwatched"], answer["sections"]) == (1, 1, 2)
+    held = world.rows("select term, class_nbr from pickmyclass.outbox where held order by term")
+    assert held == [("2267", "10002"), ("2271", "10000")]

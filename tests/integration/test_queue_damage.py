@@ -240,6 +240,22 @@ def test_a_job_that_killed_its_consumer_is_taken_over_also_when_its_deaths_are_u
     wait_until(lambda: [letter.key for letter in place.huey.dead_letters.list()] == ["bad"])
 
 
+@pytest.mark.parametrize("done", ["F {}\n", "R {}\nD {}\n"], ids=["told", "told behind"])
+def test_a_job_that_its_consumer_had_finished_can_be_queued_again_after_a_take_over(
+    redis_url: str, redis_client: redis.Redis, queue_on: Places, done: str
+) -> None:
+    place = queue_on(redis_url)
+    storage = place.huey.storage
+    place.huey.push(jobs("done", "left"), NOW)
+    entries = {str(entry).split()[0]: str(entry) for entry in redis_client.lrange(storage.waiting, 0, -1)}
+    redis_client.delete(storage.waiting)
+    redis_client.sadd(storage.consumers, "dead")
+    redis_client.set(storage.held_key("dead"), done.format(*[entries["done"]] * 2) + f"B {entries['left']}\n")
+    assert place.huey.push(jobs("done", "left"), NOW).enqueued == 0
+    assert place.huey.take_over("dead") == (1, 0, 0)
+    assert place.huey.push(jobs("done", "left"), NOW).keys == {"done"}
+
+
 @pytest.mark.parametrize("what", ["no end", "an end far away", "another type"])
 def test_a_lease_that_never_ends_keeps_a_dead_consumers_jobs_for_one_lease_only(
     redis_url: str, redis_client: redis.Redis, queue_on: Places, what: str

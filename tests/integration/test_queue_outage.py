@@ -88,16 +88,20 @@ def test_a_retry_outlives_an_emptied_redis(redis_url: str, queue_on: Places) -> 
     def fail_once() -> None:
         if not failed.is_set():
             failed.set()
-            raise RetryLater(0.5, "not yet")
+            raise RetryLater(3.0, "not yet")
 
     place.rules["a"] = fail_once
     place.huey.push(jobs("a"), NOW)
-    place.consume()
+    consumer = place.consume()
     wait_until(lambda: place.huey.counts().delayed == 1)
     with connect_redis(redis_url) as client:
         client.flushall()
+    wait_until(lambda: place.huey.counts().delayed == 1)
+    assert place.runs == ["a"], "it is known again before it is due"
+    assert place.huey.push(jobs("a"), NOW).enqueued == 0
     place.wait_for_runs(2)
     place.wait_until_settled()
+    wait_until(lambda: not consumer.fetcher.holdings)
     assert place.runs == ["a", "a"]
 
 

@@ -120,6 +120,14 @@ def test_jobs_that_others_have_are_let_go_and_forgotten_ones_are_queued_again() 
     assert not held.settled.acked, "it is someone else's to settle"
 
 
+def test_a_retry_that_redis_forgot_is_queued_again_and_waits_here_no_longer() -> None:
+    held = holding(job("forgotten", due=NOW + 5), job("theirs", due=NOW + 6), job("ours", due=NOW + 7))
+    lost = {"forgotten id-forgotten": False, "theirs id-theirs": True}
+    assert [lonely.key for lonely in held.disown(lost, Settlement())] == ["forgotten"]
+    assert held.wake_due(NOW + 9, gate_open=True) == 1
+    assert held.start().key == "ours"
+
+
 def test_what_ended_while_it_became_somebody_elses_is_not_settled() -> None:
     held = holding(job("a"), job("b"), job("c"), job("d"))
     done, failed, parked, given_up = start_all(held)

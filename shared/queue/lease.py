@@ -136,7 +136,7 @@ class Lease:
             return False
 
     def lose(self) -> None:
-        """Redis did not answer: what it stores is unsure, and it is asked again ever more slowly.
+        """Redis did not answer, or refused: what it stores is unsure, and it is asked again ever more slowly.
 
         That ends with a quiet time, not with an answer: one command may be refused while the others work.
         """
@@ -144,7 +144,8 @@ class Lease:
         if self.connected:
             if now > self._lost_at + 2 * _LONGEST_BACKOFF:
                 self._failures = 0
-            _log.warning("queue: Redis does not answer")
+            refused = self._storage.writes.refused
+            _log.warning("queue: Redis takes no writes" if refused else "queue: Redis does not answer")
         self.connected, self._lost_at = False, now
         self._written = _UNSURE
         self._failures = min(self._failures + 1, 10)

@@ -60,10 +60,11 @@ def test_the_export_tells_each_mail_once_whichever_side_sent_it(site: Site) -> N
     site.watch(user, SECTIONS[0])
     ours = str(site.world.one("select id from class_watches where user_id = %s", user))
     theirs = site.world.add_watch(SECTIONS[1], user)
+    another = site.world.add_watch(SECTIONS[1], other)
     site.watch(other, SECTIONS[0])
     site.set(SECTIONS[0], seats_available=2)
     site.watch(site.world.add_user(), SECTIONS[0])
-    for watch, kind in ((ours, "instructor_assigned"), (theirs, "seat_available")):
+    for watch, kind in ((ours, "instructor_assigned"), (theirs, "seat_available"), (another, "seat_available")):
         site.world.postgres.execute(
             "insert into notifications_sent (class_watch_id, notification_type) values (%s, %s)", [watch, kind]
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import psycopg
@@ -139,7 +139,8 @@ def three(database: Database, world: World) -> dict[Section, str]:
     return {section: world.add_watch(section) for section in sections}
 
 
-def switch(database: Database, owner: str, *sections: Section, now: datetime = NOON + minutes(2)) -> dict[str, Any]:
+def switch(database: Database, owner: str, *sections: Section) -> dict[str, Any]:
+    now = NOON + minutes(2)
     listed = [{"term": section.term, "class_nbr": section.class_nbr} for section in sections] or None
     answer: dict[str, Any] = database.call("pmc_switch_ownership", p_owner=owner, p_sections=listed, p_now=now)
     return answer

@@ -6,14 +6,23 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import replace
+from typing import Any
 
 import pytest
 import redis
 
+from functions.health.main import health
+from shared.checks.tick import TickOrder
+from shared.durations import Durations
 from shared.health.beats import beat_figures
 from shared.lock import Busy, Held, Unavailable
 from shared.redis import RedisError, connect_redis
+from shared.settings import load
+from shared.wiring import Wiring
 from tests.support.ops import IDLE, Bundle
+from tests.support.redis import wait_until
+from tests.support.stage import EVEN, Stage, consuming
 from workshop.parts.redis import EmbeddedRedis
 
 pytestmark = pytest.mark.real_redis
@@ -65,6 +74,40 @@ def test_a_consumer_finds_out_by_itself_that_it_is_over(well: Bundle, refuse: Ca
     refuse(False)
     assert beat_figures(well.parts, IDLE)["redis"]["status"] == "healthy"
     assert isinstance(well.parts.lock.acquire("tick"), Held)
+
+
+def test_a_full_redis_is_told_to_anyone_within_a_beat_of_a_consumer_at_work(
+    stage: Stage, redis_server: EmbeddedRedis, caplog: pytest.LogCaptureFixture
+) -> None:
+    redis_server.flush()
+    address, beat = {"REDIS_URL": redis_server.url}, 1.0
+    parts = Wiring(
+        load(stage.environment | address, None), clock=stage.clock, durations=replace(Durations(), beat=beat)
+    )
+    stage.world.add_watch(EVEN)
+
+    def told() -> dict[str, Any]:
+        """What a process that has just started, so that it remembers no answer, says of Redis."""
+        stage.rewire(**address)
+        line: dict[str, Any] = stage.ask(health, secret=None).get_json()["checks"]["redis"]
+        return line
+
+    with redis_server.connect() as client, consuming(parts):
+        wait_until(lambda: told() == {"status": "healthy"}, 20)
+        stage.campus.latency_ms = 1000
+        parts.ticker.tick(TickOrder(stage.clock(), "even", "http"))
+        wait_until(lambda: bool(stage.campus.campus.lookups))
+        client.config_set("maxmemory-policy", "noeviction")
+        client.config_set("maxmemory", "1")
+        with pytest.raises(redis.OutOfMemoryError):
+            client.set("any", "thing")
+        wait_until(lambda: parts.huey.storage.writes.refused)  # the check has ended, and cannot be acknowledged
+        wait_until(lambda: told() == {"status": "unhealthy"}, 2 * beat)
+        assert "queue: Redis takes no writes" in caplog.messages
+        client.config_set("maxmemory", "0")
+        wait_until(lambda: told() == {"status": "healthy"}, 2 * beat)
+        wait_until(lambda: parts.huey.counts().leased == 0)
+    parts.close()
 
 
 def test_a_beat_costs_no_command_while_all_is_well(well: Bundle) -> None:

@@ -10,7 +10,7 @@ import functions_framework
 from flask import Response
 
 from shared.site import Caller, site_door
-from shared.web.pages import asset, asset_path
+from shared.web.pages import asset, asset_path, colours
 from shared.web.replies import failure
 
 TYPES = {"site.css": "text/css", "site.js": "text/javascript", "icon.svg": "image/svg+xml"}
@@ -56,7 +56,7 @@ def manifest(start: str) -> str:
     """What a phone needs to keep the site among its apps."""
     icon = {"src": asset_path(start, "icon.svg"), "sizes": "any", "type": "image/svg+xml"}
     words = {"name": "PickMyClass", "short_name": "PickMyClass", "start_url": f"{start}/dashboard"}
-    return json.dumps({**words, "display": "minimal-ui", "background_color": "#f3f4f7", "icons": [icon]})
+    return json.dumps({**words, "display": "minimal-ui", "background_color": colours()[0]["page"], "icons": [icon]})
 
 
 def answer(text: str, media: str, cache: str = DAY) -> Response:

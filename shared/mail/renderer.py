@@ -81,9 +81,6 @@ class Look:
     accent_dark: str
     tint: str
     tint_dark: str
-    edge: str
-    edge_dark: str
-    button: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,13 +93,14 @@ class Kind:
     look: Look
 
 
-_GREEN = Look("#047857", "#4ade9f", "#e9f9f1", "#0d2a22", "#c3ecd8", "#1d4a3b", "#047857")
-_BLUE = Look("#3730a3", "#a5b4fc", "#eef0ff", "#1a1e3d", "#d5d9fb", "#343b70", "#4338ca")
-_GREY = Look("#475569", "#b6c2d2", "#f1f4f8", "#1a222e", "#dbe2ea", "#303c4d", "#475569")
+# The colours are those of `shared/web/pages/colours.css`: mail programs read no variables, so they stand here again.
+_GREEN = Look("#146b41", "#3ecf8a", "#e2f4ea", "#12362a")
+_MAROON = Look("#8c1d40", "#ffc627", "#eceff3", "#262d36")
+_GREY = Look("#5a6572", "#9daab8", "#eceff3", "#262d36")
 
 KINDS = {
     "seat_available": Kind("🎉 Seat Available", "Seat available", "Open it in the catalog", _GREEN),
-    "instructor_assigned": Kind("👨‍🏫 Instructor Assigned", "Instructor assigned", "Open it in the catalog", _BLUE),
+    "instructor_assigned": Kind("👨‍🏫 Instructor Assigned", "Instructor assigned", "Open it in the catalog", _MAROON),
     "section_removed": Kind("📭 Section Removed", "Section removed", "Search the catalog", _GREY),
 }
 

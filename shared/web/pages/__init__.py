@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     import jinja2
 
 _FOLDER = Path(__file__).parent
+_COLOUR = re.compile(r"--([a-z-]+): (#[0-9a-f]+)")
 
 
 def page(template: str, status: int = 200, *, sheet: str = "style.css", **words: Any) -> Response:
@@ -41,7 +43,11 @@ def site_page(template: str, status: int = 200, *, settings: Settings, start: st
     It may load what is ours, talk to us and to the project's Realtime, and be framed by nobody. `start` is where the
     site's paths begin.
     """
-    html = _templates().get_template(template).render(start=start, asset=partial(asset_path, start), **words)
+    html = (
+        _templates()
+        .get_template(template)
+        .render(start=start, asset=partial(asset_path, start), grounds=[one["page"] for one in colours()], **words)
+    )
     headers = {
         "Cache-Control": "no-store",
         "Content-Security-Policy": _site_policy(settings.supabase_url),
@@ -50,6 +56,13 @@ def site_page(template: str, status: int = 200, *, settings: Settings, start: st
         "X-Frame-Options": "DENY",
     }
     return Response(html, status, headers, mimetype="text/html")
+
+
+@lru_cache(maxsize=1)
+def colours() -> tuple[dict[str, str], dict[str, str]]:
+    """The palette by name, light and dark: for what needs a colour and reads no style sheet."""
+    light, dark = (_FOLDER / "colours.css").read_text().split("@media")
+    return dict(_COLOUR.findall(light)), dict(_COLOUR.findall(dark))
 
 
 @lru_cache(maxsize=8)

@@ -1,0 +1,53 @@
+"""One palette: `colours.css`. What cannot read a style sheet repeats its colours and nothing else."""
+
+import re
+from itertools import chain
+from pathlib import Path
+
+import pytest
+
+from shared.settings import ROOT
+from shared.web.pages import colours
+
+PAGES = ROOT / "shared" / "web" / "pages"
+PLACES = sorted(
+    chain(
+        (path for path in PAGES.iterdir() if path.suffix in (".css", ".html", ".js", ".svg", ".py")),
+        (ROOT / "shared" / "mail").rglob("*.html"),
+        (ROOT / "supabase" / "templates").glob("*.html"),
+        [ROOT / "shared" / "mail" / "renderer.py"],
+        (ROOT / "functions").rglob("*.py"),
+    )
+)
+COLOUR = re.compile(r"(?:(?<![&\w])#|%23)([0-9a-f]{6}|[0-9a-f]{3})\b|fill='%23\{\{ (\{.*?\})", re.IGNORECASE)
+
+
+def used(text: str) -> set[str]:
+    """Every colour that a text names."""
+    found = set()
+    for plain, table in COLOUR.findall(text):
+        found |= set(re.findall(r"'([0-9a-f]{6})'", table)) if table else {plain.lower()}
+    return found
+
+
+@pytest.mark.parametrize("path", PLACES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_other_colour_is_used_anywhere(path: Path) -> None:
+    light, dark = colours()
+    known = {value.removeprefix("#") for value in (*light.values(), *dark.values())}
+    assert used(path.read_text()) - known == set()
+
+
+def test_every_name_has_a_colour_in_the_dark() -> None:
+    light, dark = colours()
+    text = (PAGES / "colours.css").read_text().split("@media")[1]
+    assert {name for name in light if f"--{name}:" not in text} <= {"on-accent"}
+    assert set(dark) <= set(light)
+
+
+def test_a_colour_of_ones_own_is_found_wherever_it_hides() -> None:
+    assert used("a{color:#ABCDEF}<rect fill='%23123456'/>&#8199;&#847; #a1b href='#main'") == {
+        "abcdef",
+        "123456",
+        "a1b",
+    }
+    assert used("fill='%23{{ {'healthy': '1f8a54', 'degraded': 'c77700'}[overall] }}'") == {"1f8a54", "c77700"}

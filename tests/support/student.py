@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import json
 import re
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from html import unescape
 from typing import Any
@@ -15,6 +17,7 @@ import pytest
 from werkzeug.test import Client, TestResponse
 
 from tests.support.site import Site
+from workshop.parts.postgrest import EmbeddedPostgrest
 from workshop.supabase.project import Project
 
 ANON_KEY = "the-anonymous-key"
@@ -45,11 +48,23 @@ class Mail:
 
 
 @dataclass(slots=True)
+class Later:
+    """The project's clock: so many seconds ahead of ours."""
+
+    seconds: float = 0
+
+    def __call__(self) -> float:
+        """Seconds since 1970."""
+        return time.time() + self.seconds
+
+
+@dataclass(slots=True)
 class Door:
     """The pages, the project they sign in at, and its mails."""
 
     site: Site
     project: Project
+    later: Later
     mails: list[Mail] = field(default_factory=list)
 
     def browser(self) -> Browser:
@@ -62,6 +77,11 @@ class Door:
         answer = browser.sign_in(email)
         assert answer.status_code == 303, answer.text
         return browser
+
+    def list_courses(self) -> None:
+        """From now on the first source is one that lists whole courses."""
+        catalog = f"{self.site.environment['SCRAPER_URL']}/catalog-microservices/api/v1"
+        self.site.restart(SOURCE="asu,scraper", ASU_CATALOG_URL=catalog, SOURCE_CONTACT="ops@example.edu")
 
     def user_id(self, email: str = "ann@example.edu") -> str:
         """Whose address that is."""
@@ -118,17 +138,36 @@ class Browser:
         return "".join(chunk.value for chunk in chunks if chunk)
 
 
-@pytest.fixture
-def door(site: Site, postgres_url: str) -> Iterator[Door]:
-    """The pages with everything behind them."""
+@contextmanager
+def opened_door(site: Site, postgres_url: str, *, rest: EmbeddedPostgrest | None = None) -> Iterator[Door]:
+    """The pages with everything behind them; with `rest`, the database is reached through it."""
     mails: list[Mail] = []
+    later = Later()
     project = Project(
         postgres_url,
         lambda to, _subject, content: mails.append(Mail(to, content)),
         anon_key=ANON_KEY,
         site_url=ORIGIN,
+        clock=later,
         mail_interval=0,
+        rest=rest.url if rest else None,
     )
     with project:
         site.restart(SUPABASE_URL=project.url, SUPABASE_ANON_KEY=ANON_KEY, SUPABASE_JWT_SECRET=None, SITE_URL=ORIGIN)
-        yield Door(site, project, mails)
+        if rest:
+            site.restart(DATABASE_TRANSPORT="supabase", SUPABASE_SERVICE_ROLE_KEY=rest.service_role_key)
+        yield Door(site, project, later, mails)
+
+
+@pytest.fixture
+def door(site: Site, postgres_url: str) -> Iterator[Door]:
+    """The pages with everything behind them."""
+    with opened_door(site, postgres_url) as one:
+        yield one
+
+
+@pytest.fixture
+def door_over_rest(site: Site, postgres_url: str, postgrest: EmbeddedPostgrest) -> Iterator[Door]:
+    """The same, with a real PostgREST between the pages and the database."""
+    with opened_door(site, postgres_url, rest=postgrest) as one:
+        yield one

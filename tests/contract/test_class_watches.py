@@ -53,7 +53,7 @@ def test_post_adds_a_watch_with_what_the_university_says(site: Site) -> None:
     assert (watch["subject"], watch["catalog_nbr"]) == ("CSE", "110")
     assert uuid.UUID(watch["id"])
     assert site.world.state()["instructor_name"] == "Staff"
-    assert site.world.baseline()["seats_available"] == 0
+    assert site.world.baseline(SECTION)["seats_available"] == 0
 
 
 def test_adding_a_watch_makes_the_dead_letter_of_the_section_history(site: Site) -> None:

@@ -51,3 +51,47 @@ def test_a_colour_of_ones_own_is_found_wherever_it_hides() -> None:
         "a1b",
     }
     assert used("fill='%23{{ {'healthy': '1f8a54', 'degraded': 'c77700'}[overall] }}'") == {"1f8a54", "c77700"}
+
+
+def shine(colour: str) -> float:
+    """Relative luminance, as WCAG 2 defines it."""
+    digits = colour.removeprefix("#")
+    digits = "".join(2 * one for one in digits) if len(digits) == 3 else digits
+    parts = [int(digits[at : at + 2], 16) / 255 for at in (0, 2, 4)]
+    red, green, blue = (one / 12.92 if one <= 0.04045 else ((one + 0.055) / 1.055) ** 2.4 for one in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def contrast(one: str, other: str) -> float:
+    bright, dim = sorted((shine(one), shine(other)), reverse=True)
+    return (bright + 0.05) / (dim + 0.05)
+
+
+READ = [
+    *((words, ground) for words in ("text", "quiet", "link") for ground in ("page", "card", "none-tint")),
+    *((f"{state}-text", f"{state}-tint") for state in ("good", "fair", "bad")),
+    *((f"{state}-text", "card") for state in ("good", "bad")),
+    *(("text", f"{state}-tint") for state in ("good", "fair", "bad")),
+    ("on-accent", "accent"),
+]
+"""Words on grounds, as the style sheets put them."""
+SEEN = [
+    ("edge", "card"),
+    ("focus", "page"),
+    ("focus", "card"),
+    ("good", "card"),
+    ("good", "trough"),
+    ("openings", "card"),
+]
+"""What is not read but must be told from its ground."""
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_words_and_marks_stand_out_from_their_ground(dark: bool) -> None:
+    light, night = colours()
+    named = {**light, **night} if dark else light
+    if dark:  # there the words are of the state's own colour
+        named |= {f"{state}-text": named[state] for state in ("good", "fair", "bad")}
+    pale = {(a, b): round(contrast(named[a], named[b]), 2) for a, b in READ if contrast(named[a], named[b]) < 4.5}
+    pale |= {(a, b): round(contrast(named[a], named[b]), 2) for a, b in SEEN if contrast(named[a], named[b]) < 3}
+    assert pale == {}

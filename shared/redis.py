@@ -11,7 +11,7 @@ from typing import Any
 from weakref import WeakSet
 
 from redis import BlockingConnectionPool, Redis, RedisError
-from redis.exceptions import NoScriptError, OutOfMemoryError, ReadOnlyError
+from redis.exceptions import NoScriptError, OutOfMemoryError, ReadOnlyError, ResponseError
 
 ANSWER_SECONDS = 5.0
 """How long an answer is waited for, unless a client is told otherwise."""
@@ -138,6 +138,7 @@ class Doorbell:
         self._key = key
         self._number: int | None = None  # the server's name for the connection that blocks
         self._is_known = False  # whether that is this connection's name, not the lost one's before
+        self._is_nameless = False  # the server, or what stands before it, lets nobody be called by name: asked once
         self._interrupted = False
         self._silent = threading.Event()
         self._silent.set()
@@ -148,7 +149,7 @@ class Doorbell:
         try:
             if not self._is_known:
                 self._unblock()  # the server may still count the lost connection as waiting: it would get our ring
-                self._number = int(self._client.client_id())
+                self._number = self._ask_name()
                 self._is_known = True
             return not self._interrupted and self._client.blpop([self._key], timeout=seconds) is not None
         except (RedisError, OSError, AttributeError, ValueError) as error:
@@ -169,7 +170,8 @@ class Doorbell:
         self._interrupted = True
         began = time.monotonic()
         while not self._silent.is_set() and time.monotonic() - began < 1.0:
-            if not self._unblock() and time.monotonic() - began > 0.3:  # a server that hangs was asked for seconds
+            # A server that hangs was asked for seconds.
+            if not self._unblock() and (self._is_nameless or time.monotonic() - began > 0.3):
                 self._client.connection_pool.disconnect()
             self._silent.wait(0.02)
 
@@ -177,8 +179,21 @@ class Doorbell:
         """Ask the server to end the wait: it then forgets this waiter, which a cut connection may not make it do."""
         try:
             return self._number is not None and bool(self._helper.client_unblock(self._number))
+        except ResponseError:
+            self._number, self._is_nameless = None, True
         except RedisError:
-            return False
+            pass
+        return False
+
+    def _ask_name(self) -> int | None:
+        """What the server calls this connection; `None` where it refuses to say. Raises `RedisError`."""
+        if self._is_nameless:
+            return None
+        try:
+            return int(self._client.client_id())
+        except ResponseError:
+            self._is_nameless = True
+            return None
 
     def close(self) -> None:
         """Close the connection."""

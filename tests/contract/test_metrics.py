@@ -1,6 +1,7 @@
 """/metrics: who may ask, and that the figures are those of all processes."""
 
 import re
+from typing import Any, cast
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -9,6 +10,7 @@ from shared.checks.check import CheckOrder
 from shared.checks.measures import BOUNDS, MeasuredChecker, MeasuredSource, Measures
 from shared.durations import Durations
 from shared.sections.section import Section
+from shared.source.answers import Listing, NotFound
 from shared.source.sources import Guarded, Sources
 from tests.support.site import SECRET, SECTIONS, TERM, Site
 
@@ -122,6 +124,29 @@ def test_stores_that_are_gone_are_a_figure_too(site: Site) -> None:
     assert found["pickmyclass_up", (("part", "database"),)] == 0
     assert found["pickmyclass_up", (("part", "redis"),)] == 0
     assert found["pickmyclass_breaker_state", (("state", "unknown"),)] == 1
+
+
+def test_a_look_takes_as_long_as_its_source(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, seconds = [1000.0], {"look_up": 3.0, "read": 4.0}
+
+    class Slow:
+        """A source whose looks move the clock on."""
+
+        name = "asu"
+
+        def __getattr__(self, look: str) -> Any:
+            def answer(*_: object) -> NotFound:
+                now[0] += seconds[look]
+                return NotFound()
+
+            return answer
+
+    monkeypatch.setattr("shared.checks.measures.time.monotonic", lambda: now[0])
+    measures = Measures()
+    source = MeasuredSource(cast(Any, Slow()), measures)
+    source.look_up(SECTIONS[0], 60)
+    source.read(Listing(TERM, "CSE"), 60)
+    assert measures.seconds_of_a_look == 3.5
 
 
 def test_durations_fall_into_the_bucket_that_holds_them() -> None:

@@ -197,7 +197,10 @@ def test_mail_is_switched_off_by_kind_and_as_a_whole(door: Door, site: Site) -> 
     ]
     browser.send("/settings", do="mail")
     assert "Emails are off" in browser.get("/dashboard").text
+    kinds = "select seats, instructors from pickmyclass.preferences"
+    assert site.world.rows(kinds) == [(True, True)], "whoever switches mail on again gets both kinds"
     browser.send("/settings", do="mail", seats="yes", instructors="yes")
+    assert site.world.rows(kinds) == [(True, True)]
     site.set(SECTIONS[0], seats_available=0)
     look(site, SECTIONS[0])
     site.set(SECTIONS[0], seats_available=2)

@@ -142,6 +142,14 @@ def test_a_cancelled_section_whose_seats_look_open_is_not_open(watched: Stage) -
     assert watched.inbox.addresses() == []
 
 
+def test_more_students_than_seats_means_that_none_is_open_and_the_next_one_is_told_again(watched: Stage) -> None:
+    told = []
+    for seats in (2, -1, 1):
+        watched.show(seats_available=seats)
+        told.append(checked(watched)["emails_sent"])
+    assert told == [2, 0, 2]
+
+
 def test_an_instructor_is_mailed_too_and_a_fill_is_only_told(watched: Stage) -> None:
     watched.show(instructor="Ada Lovelace", seats_available=1)
     first = checked(watched)

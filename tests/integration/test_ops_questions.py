@@ -166,6 +166,17 @@ def test_a_section_that_fails_says_how(stage: Stage, student: str) -> None:
     assert "Nothing has been seen here" in run("why", student, *WORDS).output
 
 
+def test_what_a_terminal_would_obey_reaches_none(stage: Stage, student: str) -> None:
+    _see(stage, 2)
+    odd = "Ada \x9b31m\x1b[2J\x07 Lovelace"
+    for assignment in ("section_checks set instructor_name", "section_checks set last_error", "outbox set last_error"):
+        stage.world.postgres.execute(f"update pickmyclass.{assignment} = %s".encode(), [odd])
+    stage.world.postgres.execute("update pickmyclass.outbox set status = 'dropped'")
+    output = run("why", student, *WORDS).output
+    assert output.count("Lovelace") == 3
+    assert not set(output) & {"\x9b", "\x1b", "\x07"}
+
+
 def test_an_address_that_nobody_has_is_exit_code_1(stage: Stage) -> None:
     assert why(stage, "nobody@example.edu", code=1)[1] == "Nobody has this address."
 

@@ -55,10 +55,12 @@ def test_either_source_may_be_tried(both: Stage) -> None:
 
 def test_that_a_section_is_not_there_or_the_source_refuses_is_said(both: Stage) -> None:
     assert value("source", "try", TERM, "99999", code=1)["answer"] == "NotFound"
+    assert "NotFound: the section is not there, or not active" in run("source", "try", TERM, "99999").output
     fails(both, "refuse", status=401)
     told = value("source", "try", TERM, EVEN.class_nbr, code=1)
     assert (told["answer"], told["raw"]) == ("Refused", None)
     assert "401" in told["reason"]
+    assert told["reason"] in run("source", "try", TERM, EVEN.class_nbr).output
     assert run("source", "try", "spring", EVEN.class_nbr).exit_code == 2
 
 

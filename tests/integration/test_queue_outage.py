@@ -12,7 +12,7 @@ import pytest
 
 from shared.queue.jobs import Job, RetryLater
 from shared.redis import RedisError, connect_redis
-from tests.support.redis import NOW, QUICK, Workplace, wait_until
+from tests.support.redis import NOW, QUICK, Workplace, command_counts, wait_until
 from workshop.parts.redis import EmbeddedRedis
 from workshop.parts.wire import Wire
 
@@ -171,6 +171,31 @@ def test_a_doorbell_that_alone_is_refused_is_asked_ever_more_slowly_and_jobs_run
         place.wait_for_runs(2, 20)
         client.execute_command("ACL", "SETUSER", "default", "+blpop")
     wait_until(lambda: consumer.fetcher._doorbell._silent.is_set() is False and lease.connected, 20)
+
+
+@pytest.mark.parametrize("refused", ["-client", "-client|unblock"])
+def test_a_server_that_lets_nobody_be_called_by_name_costs_no_more_and_is_not_taken_for_lost(
+    server: EmbeddedRedis, queue_on: Places, caplog: pytest.LogCaptureFixture, refused: str
+) -> None:
+    spent = []
+    with connect_redis(server.url) as client:
+        for rule in ("+client", refused):
+            client.execute_command("ACL", "SETUSER", "default", rule)
+            client.flushall()
+            client.config_resetstat()
+            place = queue_on(server.url)
+            consumer = place.consume()
+            for number, key in enumerate("abc", start=1):
+                wait_until(lambda consumer=consumer: not consumer.fetcher._doorbell._silent.is_set())
+                place.huey.push(jobs(key), NOW)
+                place.wait_for_runs(number)
+            place.wait_until_settled()
+            wait_until(lambda consumer=consumer: not consumer.fetcher._doorbell._silent.is_set())
+            place.stop(consumer)
+            spent.append(sum(command_counts(client).values()))
+        client.execute_command("ACL", "SETUSER", "default", "+client")
+    assert "queue: Redis does not answer" not in caplog.messages
+    assert spent[1] <= spent[0] + 3, spent
 
 
 def test_a_consumer_that_starts_before_redis_waits_for_it(server: EmbeddedRedis, queue_on: Places) -> None:

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import time
+from typing import Any, cast
+
+import pytest
+
 from shared.queue.holdings import Holdings, Settlement
 from shared.queue.intake import MAX_BATCH, PEEK_EVERY, Intake, Taken
 from shared.queue.jobs import Delivery
+from shared.queue.lease import Lease
 from shared.source.breaker import Permit
 
 NOW = 1_764_000_000_000
@@ -148,6 +154,13 @@ def test_a_job_that_comes_back_while_it_still_runs_here_is_ours_again() -> None:
     assert not held.ready, "once is enough"
     held.acknowledge(first)
     assert [ended.key for ended in held.settled.acked] == ["a"]
+
+
+def test_the_keeper_sleeps_until_the_first_retry_is_due(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shared.queue.lease.wall_clock", lambda: NOW)
+    keeper = Lease(cast(Any, None), "one")
+    keeper.renew_at = time.monotonic() + 3600
+    assert keeper.until_chore(holding(job("later", due=NOW + 20_000), job("first", due=NOW + 700))) == 0.7
 
 
 def test_a_delay_that_no_retry_has_is_none() -> None:

@@ -66,7 +66,7 @@ def test_nonsense_and_failures_are_broken(status: int, said: bytes) -> None:
     assert isinstance(classify(status, said), Broken)
 
 
-@pytest.mark.parametrize("value", [None, 2.5, "3", True, float("nan"), float("inf"), 10**9, [3], {}])
+@pytest.mark.parametrize("value", [None, 2.5, "3", True, float("nan"), float("inf"), 10**9, -(10**9), [3], {}])
 def test_seats_that_cannot_be_believed_are_unknown_never_zero(value: object) -> None:
     # O29
     answer = classify(200, body(seats_available=value, non_reserved_seats=value, seats_capacity=30))

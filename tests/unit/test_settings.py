@@ -268,6 +268,18 @@ def test_a_placeholder_counts_as_not_set(name: str, value: str) -> None:
     assert (getattr(settings, name.lower()), settings.missing()) == (None, [name])
 
 
+@pytest.mark.parametrize(
+    ("given", "good"),
+    [("x" * 16, True), ("x" * 16 + "," + "y" * 16, True), (",".join(["x" * 16] * 3), False), ("x" * 16 + ", ", False)],
+)
+def test_two_secrets_are_taken_while_rotating_and_neither_three_nor_a_gap(given: str, good: bool) -> None:
+    if good:
+        assert load({**GOOD, "CRON_SECRET": given}, None).cron_secret is not None
+    else:
+        with pytest.raises(SettingsError, match="CRON_SECRET: must be one secret, or two separated by a comma"):
+            load({**GOOD, "CRON_SECRET": given}, None)
+
+
 @pytest.mark.parametrize("host", ["myexample.com", "example.community", "example.org"])
 def test_what_only_resembles_a_placeholder_is_set(host: str) -> None:
     assert load({**GOOD, "SITE_URL": f"https://{host}"}, None).site_url == f"https://{host}"

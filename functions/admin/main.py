@@ -10,7 +10,7 @@ import functions_framework
 from flask import Response
 
 from shared.site import Caller, site_door, wanted_section
-from shared.students.administering import ACTIONS, actions_for, listed, story_of_class, story_of_user, told_actions
+from shared.students.administering import ACTIONS, actions_for, deeds, listed, story_of_class, story_of_user
 from shared.students.cards import card_of
 from shared.students.told import count
 from shared.web.replies import failure
@@ -45,10 +45,10 @@ def read(caller: Caller, function: str, **arguments: Any) -> dict[str, Any]:
 
 
 def overview(caller: Caller) -> Response:
-    """Counts, and what administrators did lately."""
+    """Counts, and what was done by hand lately."""
     told = read(caller, "pmc_admin_overview")
-    actions = told_actions(told["actions"], caller.parts.clock(), caller.zone)
-    return caller.page("admin.html", view="overview", counts=told["counts"], actions=actions)
+    done = deeds(told["acts"], caller.parts.clock(), caller.zone)
+    return caller.page("admin.html", view="overview", counts=told["counts"], deeds=done)
 
 
 def users(caller: Caller) -> Response:

@@ -19,7 +19,16 @@ ACTIONS = {
 }
 """What a button says, and what it does."""
 
-_DID = {"disable": "disabled", "enable": "enabled", "forgive": "forgave the bounce of", "restore": "reopened"}
+_DID = {
+    "disable": "disabled",
+    "enable": "enabled",
+    "forgive": "forgave the bounce of",
+    "restore": "reopened",
+    "reopen": "reopened",
+    "mail-on": "switched emails on for",
+    "resend": "sent the latest email again to",
+}
+"""The acts of administrators, and of operators (`ops student`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +45,7 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class Deed:
-    """What an administrator did."""
+    """What was done by hand."""
 
     when: Moment
     words: str
@@ -62,14 +71,14 @@ def actions_for(account: dict[str, Any], *, is_self: bool) -> list[str]:
     return found + (["forgive"] if account["bounced"] or account["complained"] else [])
 
 
-def told_actions(actions: Sequence[dict[str, Any]], now: datetime, zone: tzinfo) -> list[Deed]:
+def deeds(acts: Sequence[dict[str, Any]], now: datetime, zone: tzinfo) -> list[Deed]:
     """The record, in sentences."""
     return [
         Deed(
             moment(datetime.fromisoformat(one["at"]), now, zone),
-            f"{one['admin'] or 'somebody who left'} {_DID[one['action']]} {one.get('user') or 'this account'}",
+            f"{one['by'] or 'somebody who left'} {_DID[one['act']]} {one['user'] or 'an account that is gone'}",
         )
-        for one in actions
+        for one in acts
     ]
 
 
@@ -81,7 +90,7 @@ def story_of_user(told: dict[str, Any], now: datetime, zone: tzinfo) -> dict[str
         "person": listed(told["user"], now, zone),
         "watched": watched,
         "letters": letters,
-        "actions": told_actions(told["actions"], now, zone),
+        "deeds": deeds(told["acts"], now, zone),
     }
 
 

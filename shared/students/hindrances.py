@@ -35,7 +35,7 @@ def lines(answer: Record, say: SayTime, address: str) -> Iterator[str]:
         yield "Watches nothing. They add a watch on the site; nobody can do it for them."
     elif person["eligible"]:
         yield f"Is told of {len(answer['watches'])} watched sections."
-    yield from (f"{say(act['at'])}: {act['by']} did {act['act']}." for act in answer["acts"])
+    yield from (f"{say(act['at'])}: {act['by'] or 'somebody who left'} did {act['act']}." for act in answer["acts"])
 
 
 def hindrances(person: Record, say: SayTime, address: str) -> Iterator[str]:

@@ -17,7 +17,7 @@ language sql stable set search_path = '' set timezone = 'UTC' as $$
     from auth.users u where u.id = p_user_id
 $$;
 
--- pmc_admin_overview: counts, and the latest that administrators did.
+-- pmc_admin_overview: counts, and what was done by hand last.
 create or replace function public.pmc_admin_overview(p_user_id uuid, p_now timestamptz default null) returns jsonb
 language sql stable security definer set search_path = '' set timezone = 'UTC' as $$
     select jsonb_build_object('account', pickmyclass.account_of(p_user_id, clock.now)) || case
@@ -30,10 +30,8 @@ language sql stable security definer set search_path = '' set timezone = 'UTC' a
                 'mails', (select count(*) from pickmyclass.outbox o where o.sent_at > clock.now - interval '1 day'),
                 'bounced', (select count(*) from public.user_profiles p where p.email_bounced),
                 'disabled', (select count(*) from public.user_profiles p where p.is_disabled)),
-            'actions', (select coalesce(jsonb_agg(to_jsonb(a) || jsonb_build_object(
-                            'admin', (select u.email from auth.users u where u.id = a.admin_id),
-                            'user', (select u.email from auth.users u where u.id = a.user_id)) order by a.id desc), '[]')
-                        from (select * from pickmyclass.admin_actions x order by x.id desc limit 20) a))
+            'acts', (select coalesce(jsonb_agg(pickmyclass.act_told(a.id) order by a.id desc), '[]')
+                     from (select x.id from pickmyclass.acts x order by x.id desc limit 20) a))
         else '{}' end
     from (select coalesce(p_now, clock_timestamp()) as now) clock
 $$;
@@ -55,7 +53,7 @@ language sql stable security definer set search_path = '' set timezone = 'UTC' a
     from (select coalesce(p_now, clock_timestamp()) as now) clock
 $$;
 
--- pmc_admin_user: one account with its watches, its mails, and what administrators did to it.
+-- pmc_admin_user: one account with its watches, its mails, and what was done to it by hand.
 create or replace function public.pmc_admin_user(
     p_user_id uuid, p_subject uuid, p_now timestamptz default null)
 returns jsonb
@@ -72,9 +70,8 @@ language sql stable security definer set search_path = '' set timezone = 'UTC' a
                             'status', o.status, 'reason', o.last_error) order by o.event_at desc), '[]')
                         from (select x.* from pickmyclass.outbox x where x.user_id = p_subject
                               order by x.event_at desc limit 50) o),
-            'actions', (select coalesce(jsonb_agg(to_jsonb(a) || jsonb_build_object(
-                            'admin', (select u.email from auth.users u where u.id = a.admin_id)) order by a.id desc), '[]')
-                        from pickmyclass.admin_actions a where a.user_id = p_subject))
+            'acts', (select coalesce(jsonb_agg(pickmyclass.act_told(a.id) order by a.id desc), '[]')
+                     from pickmyclass.acts a where a.user_id = p_subject))
         else '{}' end
     from (select coalesce(p_now, clock_timestamp()) as now) clock
 $$;
@@ -164,7 +161,7 @@ begin
             raise exception using errcode = '22023', message = 'p_action must be disable, enable, forgive or restore';
     end case;
     if v_changed then
-        insert into pickmyclass.admin_actions (at, admin_id, user_id, action)
+        insert into pickmyclass.acts (at, admin_id, user_id, act)
         values (v_now, p_user_id, p_subject, p_action);
     end if;
     return jsonb_build_object('done', v_changed);

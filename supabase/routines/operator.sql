@@ -15,6 +15,15 @@ language sql stable set search_path = '' as $$
     from (select) one left join public.user_profiles p on p.user_id = p_user_id
 $$;
 
+-- One act of the record. "by": whose hands; an administrator's address, null when the account is gone.
+create or replace function pickmyclass.act_told(p_id bigint) returns jsonb
+language sql stable set search_path = '' set timezone = 'UTC' as $$
+    select jsonb_build_object(
+        'at', a.at, 'by', coalesce(a.by, (select u.email from auth.users u where u.id = a.admin_id)), 'act', a.act,
+        'user', (select u.email from auth.users u where u.id = a.user_id), 'detail', a.detail)
+    from pickmyclass.acts a where a.id = p_id
+$$;
+
 create or replace function pickmyclass.user_of(p_address text) returns uuid
 language sql stable set search_path = '' as $$
     select u.id from auth.users u where lower(u.email) = lower(btrim(p_address)) order by u.created_at limit 1
@@ -48,9 +57,8 @@ begin
                 'term', o.term, 'class_nbr', o.class_nbr) order by o.id desc), '[]')
             from (select x.* from pickmyclass.outbox x where x.user_id = v_user order by x.id desc limit 10) o),
         'acts', (
-            select coalesce(jsonb_agg(jsonb_build_object('at', a.at, 'by', a.by, 'act', a.act, 'detail', a.detail)
-                                      order by a.id desc), '[]')
-            from (select x.* from pickmyclass.operator_acts x where x.user_id = v_user order by x.id desc limit 20) a));
+            select coalesce(jsonb_agg(pickmyclass.act_told(a.id) order by a.id desc), '[]')
+            from (select x.id from pickmyclass.acts x where x.user_id = v_user order by x.id desc limit 20) a));
 end $$;
 
 -- pmc_help_student: what an operator does for one person, written down when it changed anything. p_act:
@@ -93,7 +101,7 @@ begin
         raise exception using errcode = '22023', message = 'p_act must be forgive, mail-on, reopen or resend';
     end if;
     if v_done then
-        insert into pickmyclass.operator_acts (by, act, user_id, detail)
+        insert into pickmyclass.acts (by, act, user_id, detail)
         values (left(p_by, 100), p_act, v_user, jsonb_strip_nulls(jsonb_build_object('mail_id', v_mail)));
     end if;
     return jsonb_build_object('done', v_done, 'mail_id', v_mail);

@@ -120,7 +120,7 @@ def test_administration_does_not_exist_for_anybody_else(door: Door) -> None:
         assert "bob@" not in answer.text
     data = {"token": ann.token(), "action": "disable", "sure": "yes"}
     assert ann.post(f"/admin/users/{bob}", data).status_code == 404
-    assert door.site.world.one("select count(*) from pickmyclass.admin_actions") == 0
+    assert door.site.world.one("select count(*) from pickmyclass.acts") == 0
     told = door.site.parts.database.call("pmc_admin_users", p_user_id=door.user_id(), p_search="", p_page=1)
     assert set(told) == {"account"}
     done = door.site.parts.database.call("pmc_admin_act", p_user_id=door.user_id(), p_subject=bob, p_action="disable")
@@ -158,12 +158,24 @@ def test_an_administrator_sees_and_acts_and_every_action_is_written_down(door: D
     root.send(person, action="restore", sure="yes")
     root.send(person, action="restore", sure="yes")  # a second time it is nothing
     assert ann.get("/dashboard").status_code == 200
-    done = door.site.world.rows(
-        "select action, admin_id::text, user_id::text from pickmyclass.admin_actions order by id"
-    )
+    done = door.site.world.rows("select act, admin_id::text, user_id::text from pickmyclass.acts order by id")
     who = (door.user_id("root@example.edu"), door.user_id())
     assert done == [(action, *who) for action in ("disable", "enable", "forgive", "restore")]
     assert "root@example.edu disabled ann@example.edu" in root.get("/admin").text
+
+
+def test_what_an_operator_did_stands_in_the_same_record(door: Door) -> None:
+    root, _ = administrator(door), door.student()
+    door.site.world.postgres.execute(
+        "update user_profiles set notifications_enabled = false where user_id = %s", [door.user_id()]
+    )
+    call = door.site.parts.database.call
+    assert call("pmc_help_student", p_address="ann@example.edu", p_act="mail-on", p_by="carol")["done"]
+    for path in ("/admin", f"/admin/users/{door.user_id()}"):
+        assert "carol switched emails on for ann@example.edu" in root.get(path).text
+    root.send(f"/admin/users/{door.user_id()}", action="disable", sure="yes")
+    told = call("pmc_find_student", p_address="ann@example.edu")["acts"]
+    assert [(one["by"], one["act"]) for one in told] == [("root@example.edu", "disable"), ("carol", "mail-on")]
 
 
 def test_an_account_that_an_administrator_disabled_is_never_removed(door: Door) -> None:

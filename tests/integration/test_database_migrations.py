@@ -233,6 +233,35 @@ def test_other_versions_of_postgres_take_them_too(programs: Path) -> None:
         database.close()
 
 
+def test_what_was_done_by_hand_before_there_was_one_record_is_kept_in_order(
+    empty_postgres_url: str, copied: Path
+) -> None:
+    for path in copied.glob("*.sql"):
+        if path.name >= "20261127000100_acts.sql":
+            path.unlink()
+    migrate(empty_postgres_url, folder=copied)
+    with psycopg.connect(empty_postgres_url) as session:
+        session.execute("insert into auth.users (id, email) values (%s, 'ann@example.edu')", [ANN])
+        session.execute(
+            "insert into pickmyclass.admin_actions (at, admin_id, user_id, action) values"
+            " ('2026-11-01 10:00Z', %s, %s, 'disable'), ('2026-11-03 10:00Z', %s, %s, 'enable')",
+            [BOB, ANN, BOB, LEO],
+        )
+        session.execute(
+            "insert into pickmyclass.operator_acts (at, by, act, user_id, detail)"
+            " values ('2026-11-02 10:00Z', 'carol', 'resend', %s, '{\"mail_id\": 7}')",
+            [ANN],
+        )
+    migrate(empty_postgres_url)
+    assert rows(
+        empty_postgres_url, "select by, admin_id::text, act, user_id::text, detail from pickmyclass.acts order by id"
+    ) == [
+        (None, BOB, "disable", ANN, {}),
+        ("carol", None, "resend", ANN, {"mail_id": 7}),
+        (None, BOB, "enable", LEO, {}),
+    ]
+
+
 # The origin's project ---------------------------------------------------------------------------------------
 
 

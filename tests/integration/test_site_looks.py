@@ -206,7 +206,7 @@ def test_settings_and_administration_are_worked_by_keyboard_alone(door: Door, sc
     screen.read("Yes, disable")
     push(screen, "Yes, disable")
     screen.read("Enable …")
-    actions = door.site.world.rows("select action, user_id::text from pickmyclass.admin_actions")
+    actions = door.site.world.rows("select act, user_id::text from pickmyclass.acts")
     assert actions == [("disable", door.user_id("bob@example.edu"))]
     screen.open("/settings")
     push(screen, "Sign out everywhere")

@@ -22,7 +22,8 @@ from shared.checks.looks import AT_ONCE, Looks, Pace
 from shared.checks.measures import MeasuredChecker, MeasuredSource, Measures
 from shared.checks.tick import Ticker
 from shared.clock import Clock, DatabaseClock
-from shared.database import Database, connect_postgres, connect_supabase
+from shared.database import Database, connect_postgres
+from shared.database_supabase import SupabaseDatabase
 from shared.durations import Durations
 from shared.health.health import Health
 from shared.health.maintenance import Maintenance
@@ -105,7 +106,7 @@ class Wiring:
         """The gateway, over the transport that the settings choose."""
         clock = self.clock if isinstance(self.clock, DatabaseClock) else None
         if self.settings.transport == "supabase":
-            return connect_supabase(self._set("supabase_url"), self._set("supabase_service_role_key"), clock=clock)
+            return SupabaseDatabase(self._set("supabase_url"), self._set("supabase_service_role_key"), clock=clock)
         return connect_postgres(self._set("database_url"), pool_size=self.settings.workers + 4, clock=clock)
 
     @part

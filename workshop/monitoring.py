@@ -15,7 +15,8 @@ from prometheus_client.metrics_core import Metric
 from shared.checks.measures import Measures
 from shared.health.checks_looks import LONG_PAUSE_SECONDS, SLOW, SLOW_SECONDS, SourceSeen
 from shared.health.checks_mail import MAIL_WAITS_SECONDS
-from shared.health.checks_work import ALIVE_SECONDS, TICK_IS_OLD
+from shared.health.checks_work import TICK_IS_OLD
+from shared.health.checks_workers import ALIVE_SECONDS
 from shared.health.metrics import STATUSES, Figures
 from shared.health.probes import Answer
 from shared.queue import Counts

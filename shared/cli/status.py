@@ -10,7 +10,7 @@ from rich.text import Text
 
 from shared.cli.console import STYLES, Screen, command, local_time, table
 from shared.health.check import HEALTHY
-from shared.health.checks_work import WorkersCheck
+from shared.health.checks_workers import WorkersCheck
 from shared.sections.text import visible
 from shared.wiring import Wiring
 

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from shared.checks.check import BreakerOpenError, CheckError, CheckReport
 from shared.checks.tick import LockBusyError, LockUnavailableError, TickOrder
 from shared.cli.console import Failed, Screen, command, section_of, table
-from shared.health.checks_work import WorkersCheck, living
+from shared.health.checks_workers import WorkersCheck, living
 from shared.sections.slots import group_at
 from shared.wiring import Wiring
 

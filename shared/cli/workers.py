@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from shared.cli.console import Failed, Screen, command, table
-from shared.health.checks_work import ALIVE_SECONDS
+from shared.health.checks_workers import ALIVE_SECONDS
 from shared.health.words import span
 from shared.wiring import Wiring
 

@@ -13,7 +13,8 @@ from typing import Any
 
 from shared.health.checks_looks import sources_known
 from shared.health.checks_stores import BreakerCheck, LockCheck, RedisCheck
-from shared.health.checks_work import ALIVE_SECONDS, QueueCheck, QueueFigures
+from shared.health.checks_work import QueueCheck, QueueFigures
+from shared.health.checks_workers import ALIVE_SECONDS
 from shared.health.faults import NO_ANSWER, NO_WRITES, Fault
 from shared.lock import LockStatus
 from shared.parts import Parts

@@ -1,4 +1,4 @@
-"""The checks of the work itself: mail, queue, scheduler, consumers, freshness. All but the queue's stand in Postgres.
+"""The checks of the work itself: queue, scheduler, freshness. All but the queue's stand in Postgres.
 
 Where Postgres does not answer nothing is known of them, and they say so. `figures` is the answer of `pmc_read_health`.
 """
@@ -11,12 +11,12 @@ from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from shared.health.check import DEGRADED, HEALTHY, UNHEALTHY, UNKNOWN, Check, Trouble, only, whole_seconds
+from shared.health.check import DEGRADED, UNKNOWN, Check, Trouble, only, whole_seconds
+from shared.health.checks_workers import living
 from shared.health.faults import Fault
 from shared.health.words import clock_time, span
 from shared.sections.slots import SLOT
 
-ALIVE_SECONDS = 90.0
 STALLED_SECONDS = 60
 TICK_IS_OLD = 2 * SLOT
 _CATCHING_UP = 300.0
@@ -179,89 +179,6 @@ class SchedulerCheck(Check):
                 "`ops lock status` tells whether a tick hangs.",
                 alert_after=_CATCHING_UP,
                 for_anyone=late,
-            )
-
-
-@dataclass(frozen=True, slots=True)
-class Worker:
-    """A consumer that has not said goodbye; `alive`: its last beat is at most 90 s old."""
-
-    worker_id: str
-    worker_name: str
-    host: str
-    status: str
-    alive: bool
-    last_heartbeat: str
-    current_jobs: int
-    max_concurrent_jobs: int
-
-
-def living(workers: list[dict[str, Any]]) -> tuple[Worker, ...]:
-    """The consumers of `pmc_list_workers` that have not said goodbye."""
-    columns = [field.name for field in fields(Worker) if field.name != "alive"]
-    return tuple(
-        Worker(**only(columns, one), alive=one["heartbeat_age_seconds"] <= ALIVE_SECONDS)
-        for one in workers
-        if one["status"] != "offline"
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class WorkersCheck(Check):
-    """Whether any consumer is alive, and any of those takes jobs. None: nobody knows."""
-
-    name, title = "workers", "Consumers"
-    workers: tuple[Worker, ...] | None
-
-    @property
-    def status(self) -> str:
-        return UNKNOWN if self.workers is None else self.verdict
-
-    def facts(self) -> dict[str, Any]:
-        return {"workers": [asdict(one) for one in self.workers or ()]}
-
-    def as_json(self) -> Any:
-        """The list alone: that is its contract."""
-        return self.facts()["workers"]
-
-    def alive(self) -> list[Worker]:
-        """Those that live."""
-        return [one for one in self.workers or () if one.alive]
-
-    def words(self, zone: ZoneInfo) -> Iterator[str]:  # noqa: ARG002 - as its kind
-        if self.workers is not None:
-            yield f"{len(self.alive())} alive"
-            if lost := len(self.workers) - len(self.alive()):
-                yield f"{lost} lost"
-
-    def troubles(self) -> Iterator[Trouble]:
-        if self.workers is None:
-            return
-        lost = [one.worker_name for one in self.workers if not one.alive]
-        if not self.alive():
-            yield Trouble(
-                "workers",
-                UNHEALTHY,
-                "No consumer is alive: nothing is checked and nothing is mailed",
-                "`systemctl status pickmyclass-consumer`, then `journalctl -u pickmyclass-consumer -n 50`. Jobs that "
-                "were running are taken over by the next consumer that starts.",
-            )
-            return
-        if lost:
-            yield Trouble(
-                "lost worker",
-                HEALTHY,
-                f"Not heard of: {', '.join(lost)}",
-                "The others have taken its jobs over. Look at that machine.",
-                alert_after=300,
-            )
-        if all(one.status in ("paused", "draining") for one in self.alive()):
-            yield Trouble(
-                "all paused",
-                DEGRADED,
-                "Every consumer is paused: nothing is checked",
-                "`./run.sh ops workers resume --all` lets them go on.",
-                alert_after=300,
             )
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from redis.exceptions import AuthenticationError, ResponseError
 
 from shared.database import DatabaseError
-from shared.health.checks_work import WorkersCheck, living
+from shared.health.checks_workers import WorkersCheck, living
 from shared.health.doctor_machine import clock, disk, timezone, units
 from shared.health.doctor_services import asu, resend, scraper
 from shared.health.findings import Finding, fine, note, problem

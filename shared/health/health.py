@@ -27,15 +27,8 @@ from shared.health.checks_looks import (
 )
 from shared.health.checks_mail import MailCheck
 from shared.health.checks_stores import BreakerCheck, ConfigurationCheck, DatabaseCheck, LockCheck, RedisCheck
-from shared.health.checks_work import (
-    ALIVE_SECONDS,
-    FreshnessCheck,
-    QueueCheck,
-    QueueFigures,
-    SchedulerCheck,
-    WorkersCheck,
-    living,
-)
+from shared.health.checks_work import FreshnessCheck, QueueCheck, QueueFigures, SchedulerCheck
+from shared.health.checks_workers import ALIVE_SECONDS, WorkersCheck, living
 from shared.health.faults import NO_WRITES, fault_of
 from shared.health.probes import Answer, Probes
 from shared.health.report import Report

@@ -16,7 +16,8 @@ from markupsafe import Markup, escape
 from shared.health.check import DEGRADED, HEALTHY, UNHEALTHY
 from shared.health.checks_looks import LooksCheck
 from shared.health.checks_mail import MailCheck
-from shared.health.checks_work import FreshnessCheck, QueueCheck, WorkersCheck
+from shared.health.checks_work import FreshnessCheck, QueueCheck
+from shared.health.checks_workers import WorkersCheck
 from shared.health.report import Report
 from shared.health.words import brief, clock_time, span
 

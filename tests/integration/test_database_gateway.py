@@ -15,7 +15,8 @@ import psycopg
 import pytest
 
 from shared.clock import DatabaseClock
-from shared.database import Database, DatabaseError, DatabaseUnavailable, connect_postgres, connect_supabase
+from shared.database import Database, DatabaseError, DatabaseUnavailable, connect_postgres
+from shared.database_supabase import SupabaseDatabase
 from shared.migrations import migrate
 from tests.support.world import NOON, SECTION, World, facts, minutes, read, see
 from workshop.parts.postgres import EmbeddedPostgres
@@ -127,7 +128,7 @@ def test_a_clock_that_was_set_back_tells_the_servers_time_after_an_answer_of_pos
     postgrest: EmbeddedPostgrest, world: World
 ) -> None:
     clock = an_hour_back()
-    with closing(connect_supabase(postgrest.url, postgrest.service_role_key, clock=clock)) as database:
+    with closing(SupabaseDatabase(postgrest.url, postgrest.service_role_key, clock=clock)) as database:
         with pytest.raises(DatabaseError):
             database.call("pmc_nobody_has_this")
         assert clock() < world.one("select now() - interval '50 min'"), "an error may be anybody's word"
@@ -179,7 +180,7 @@ def test_a_name_is_not_a_way_to_run_sql(database: Database, world: World) -> Non
 @pytest.mark.postgrest
 def test_a_key_that_may_not_is_an_error_and_not_an_outage(postgrest: EmbeddedPostgrest) -> None:
     for key in (postgrest.anon_key, "not.a.key"):
-        gateway = connect_supabase(postgrest.url, key)
+        gateway = SupabaseDatabase(postgrest.url, key)
         with pytest.raises(DatabaseError) as caught:
             gateway.call("pmc_read_section", p_term="2267", p_class_nbr="12431")
         assert not isinstance(caught.value, DatabaseUnavailable)
@@ -193,7 +194,7 @@ def open_postgres(url: str, request: pytest.FixtureRequest, timeout: float) -> D
 
 def open_supabase(url: str, request: pytest.FixtureRequest, timeout: float) -> Database:
     rest: EmbeddedPostgrest = request.getfixturevalue("postgrest")
-    return connect_supabase(rest.url, rest.service_role_key, timeout=timeout)
+    return SupabaseDatabase(rest.url, rest.service_role_key, timeout=timeout)
 
 
 Opener = Callable[[str, pytest.FixtureRequest, float], Database]
@@ -232,7 +233,7 @@ def test_a_server_that_does_not_answer_is_unavailable_and_not_named(
     if transport == "postgres":
         gateway = connect_postgres(f"postgresql://owner:verysecret@127.0.0.1:{port}/gone", timeout=0.5)
     else:
-        gateway = connect_supabase(f"http://127.0.0.1:{port}", "verysecret", timeout=0.5)
+        gateway = SupabaseDatabase(f"http://127.0.0.1:{port}", "verysecret", timeout=0.5)
     with pytest.raises(DatabaseUnavailable) as caught:
         gateway.call("pmc_echo")
     assert str(port) not in str(caught.value)
@@ -251,7 +252,7 @@ def server_with_outages(transport: str) -> Iterator[tuple[EmbeddedPostgres, Data
             gateway.close()
             return
         with EmbeddedPostgrest(server.url("own", user="authenticator")) as rest:
-            gateway = connect_supabase(rest.url, rest.service_role_key, timeout=5)
+            gateway = SupabaseDatabase(rest.url, rest.service_role_key, timeout=5)
             yield server, gateway
             gateway.close()
 
@@ -319,7 +320,7 @@ def test_a_refusal_counts_as_the_services_word_only_when_it_is_its_own(status: i
         return Answer(status, body.encode(), "application/json" if body.startswith("{") else "text/html")
 
     with Server(says) as server:
-        gateway = connect_supabase(server.url, "sb_secret_" + "x" * 20)
+        gateway = SupabaseDatabase(server.url, "sb_secret_" + "x" * 20)
         with pytest.raises(DatabaseError) as caught:
             gateway.call("pmc_echo")
         gateway.close()

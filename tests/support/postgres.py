@@ -15,7 +15,8 @@ from urllib.parse import urlsplit, urlunsplit
 import psycopg
 import pytest
 
-from shared.database import Database, connect_postgres, connect_supabase
+from shared.database import Database, connect_postgres
+from shared.database_supabase import SupabaseDatabase
 from shared.migrations import migrate
 from workshop.parts.postgres import EmbeddedPostgres
 from workshop.parts.postgrest import EmbeddedPostgrest, PostgrestUnavailable, postgrest_binary
@@ -85,7 +86,7 @@ def postgrest(postgres_url: str) -> Iterator[EmbeddedPostgrest]:
 @pytest.fixture
 def supabase_database(postgrest: EmbeddedPostgrest) -> Iterator[Database]:
     """The gateway to the test's database, over supabase-py and PostgREST, as the service."""
-    gateway = connect_supabase(postgrest.url, postgrest.service_role_key)
+    gateway = SupabaseDatabase(postgrest.url, postgrest.service_role_key)
     yield gateway
     gateway.close()
 

@@ -9,7 +9,7 @@ import pytest
 
 from shared.backoff import retry_after, retry_delay
 from shared.durations import DEFAULT
-from shared.health import alerts, checks_mail, checks_work, health, probes
+from shared.health import alerts, checks_mail, checks_work, checks_workers, health, probes
 from shared.mail.resend import ResendClient
 from shared.mail.send import MailTiming
 from shared.settings import ROOT
@@ -29,7 +29,7 @@ def test_each_duration_is_the_one_that_was_promised(name: str, seconds: float) -
 def test_the_breaker_and_the_limits_of_health_are_those_that_were_promised() -> None:
     assert (MAX_FAILURES, ENOUGH_SUCCESSES) == (10, 3)
     assert (probes.DEADLINE_SECONDS, health.SUMMARY_SECONDS, alerts.AGAIN_SECONDS) == (2, 60, 3600)
-    assert (checks_mail.MAIL_WAITS_SECONDS, checks_work.ALIVE_SECONDS) == (15 * 60, 90)
+    assert (checks_mail.MAIL_WAITS_SECONDS, checks_workers.ALIVE_SECONDS) == (15 * 60, 90)
     assert checks_work.TICK_IS_OLD.total_seconds() == 60 * 60
 
 
@@ -46,7 +46,7 @@ def test_a_lease_outlasts_what_it_covers() -> None:
     assert DEFAULT.lease > 2 * DEFAULT.lease_renewal
     assert DEFAULT.beat_is_old > 2 * DEFAULT.beat
     assert max(DEFAULT.lease, DEFAULT.beat_is_old) <= 60  # a dead consumer's jobs are taken over within a minute
-    assert DEFAULT.beat_is_old < checks_work.ALIVE_SECONDS
+    assert DEFAULT.beat_is_old < checks_workers.ALIVE_SECONDS
     assert DEFAULT.drain < DEFAULT.stop
 
 

@@ -19,15 +19,8 @@ from shared.health.beats import side_of_beats
 from shared.health.check import Check, Trouble, Unreadable
 from shared.health.checks_mail import MailCheck, MailFigures
 from shared.health.checks_stores import BreakerCheck, ConfigurationCheck, DatabaseCheck, LockCheck, RedisCheck
-from shared.health.checks_work import (
-    FreshnessCheck,
-    FreshnessFigures,
-    QueueCheck,
-    QueueFigures,
-    SchedulerCheck,
-    Worker,
-    WorkersCheck,
-)
+from shared.health.checks_work import FreshnessCheck, FreshnessFigures, QueueCheck, QueueFigures, SchedulerCheck
+from shared.health.checks_workers import Worker, WorkersCheck
 from shared.health.faults import Fault
 from shared.health.page import in_code
 from shared.health.probes import Probes

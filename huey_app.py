@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from shared.checks.duties import Duties, Heard, Worker
 from shared.checks.queued import check_queued, look_queued
 from shared.database import DatabaseError
+from shared.environment import take_supervisor
 from shared.health.alerts import Unclaimed, raise_alerts
 from shared.health.heartbeat import Heartbeat
 from shared.health.maintenance import Maintenance
@@ -25,7 +26,7 @@ from shared.queue import LeasedHuey, Snapshot, Turn
 from shared.queue.consumer import LeasedConsumer
 from shared.queue.jobs import Delivery
 from shared.schedule import OFF, is_due, latest_slots
-from shared.settings import ROOT, take_supervisor
+from shared.settings import ROOT
 from shared.wiring import Wiring, wiring
 
 if TYPE_CHECKING:

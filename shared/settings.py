@@ -1,4 +1,4 @@
-"""Every setting of the project: read from the environment or `.env`, here and nowhere else.
+"""Every setting of the project, with what is wrong or missing.
 
 `load()` reads and validates everything and reports all problems at once, each with the name of the setting and
 the remedy; a value is never repeated in a message, because it may be a secret.
@@ -6,8 +6,7 @@ the remedy; a value is never repeated in a message, because it may be a secret.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Collection, Iterable, Mapping, MutableMapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -17,17 +16,11 @@ from dotenv import dotenv_values
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from shared import settings_values as values
+from shared.environment import OLD_NAMES, gather
 from shared.schedule import ScheduleError, check_schedule
 from shared.sections.text import is_clean
 
 ROOT = Path(__file__).resolve().parent.parent
-
-_OLD_NAMES = {
-    "NEXT_PUBLIC_SUPABASE_URL": "SUPABASE_URL",
-    "NEXT_PUBLIC_SUPABASE_ANON_KEY": "SUPABASE_ANON_KEY",
-    "NEXT_PUBLIC_SITE_URL": "SITE_URL",
-}
-"""Names of the Workers deployment that are accepted where ours is not set."""
 
 _SOURCES = {"scraper": ("SCRAPER_URL", "SCRAPER_SECRET_TOKEN"), "asu": ("SOURCE_CONTACT",)}
 """What each word of SOURCE needs."""
@@ -212,7 +205,10 @@ def load(
     With `complete` a missing required setting is a problem too; without it the functions start and their health
     page says what is missing. Raises `SettingsError` with every problem at once. An empty value means not set.
     """
-    given = _gather(os.environ if environ is None else environ, env_file)
+    try:
+        given = gather(names(), environ, env_file)
+    except UnicodeDecodeError:
+        raise SettingsError([Problem(".env", "is not UTF-8 text; save it as such")]) from None
     unclean = [name for name, value in given.items() if not is_clean(value)]  # could neither be stored nor sent
     raw = {name: value for name, value in given.items() if name not in unclean and not values.is_placeholder(value)}
     settings, problems = _validate(raw)
@@ -233,7 +229,7 @@ def load(
 
 def unknown_names(env_file: Path = ROOT / ".env") -> list[Problem]:
     """Names in the file that are no settings of ours, each with the one that may be meant."""
-    known = {*names(), *_OLD_NAMES}
+    known = {*names(), *OLD_NAMES}
     given = dotenv_values(env_file) if env_file.is_file() else {}
     found = []
     for name in given:
@@ -244,53 +240,9 @@ def unknown_names(env_file: Path = ROOT / ".env") -> list[Problem]:
     return found
 
 
-@dataclass(frozen=True, slots=True)
-class Supervisor:
-    """What systemd told this process: where to report to, and the watchdog's interval in seconds. `None`: nothing."""
-
-    notify_socket: str | None = None
-    watchdog_seconds: float | None = None
-
-
-def take_supervisor(environ: MutableMapping[str, str] | None = None) -> Supervisor:
-    """Read what systemd told, and take it out of `environ` (default: the process's).
-
-    It is meant for us alone: gunicorn would report readiness before the functions are loaded, and a child that
-    finds the socket could speak for us. The interval of another process (WATCHDOG_PID) is not ours.
-    """
-    environ = os.environ if environ is None else environ
-    told = {name: environ.pop(name, "") for name in ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")}
-    ours = told["WATCHDOG_PID"] in ("", str(os.getpid()))
-    interval = int(told["WATCHDOG_USEC"]) / 1e6 if ours and told["WATCHDOG_USEC"].isdecimal() else None
-    return Supervisor(told["NOTIFY_SOCKET"] or None, interval)
-
-
 def names() -> list[str]:
     """The variables' names, in the order of the documentation."""
     return [name.upper() for name in Settings.model_fields]
-
-
-def prefixed(prefix: str, environ: Mapping[str, str] | None = None) -> dict[str, str]:
-    """What the environment holds under names with this prefix, by the rest of the name; empty ones are not set.
-
-    For a command with words of its own, which the product does not know as settings.
-    """
-    given = os.environ if environ is None else environ
-    return {name.removeprefix(prefix): value for name, value in given.items() if name.startswith(prefix) and value}
-
-
-def _gather(environ: Mapping[str, str], env_file: Path | None) -> dict[str, str]:
-    """The raw values by our names: the file first, the environment over it, old names where ours are not set."""
-    try:
-        merged: dict[str, str | None] = dict(dotenv_values(env_file)) if env_file and env_file.is_file() else {}
-    except UnicodeDecodeError:
-        raise SettingsError([Problem(".env", "is not UTF-8 text; save it as such")]) from None
-    merged.update(environ)
-    for old, new in _OLD_NAMES.items():
-        if merged.get(old) and not merged.get(new):
-            merged[new] = merged[old]
-    known = set(names())
-    return {name: value.strip() for name, value in merged.items() if name in known and value and value.strip()}
 
 
 def _unfit_schedule(raw: Mapping[str, str]) -> list[Problem]:

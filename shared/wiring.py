@@ -5,20 +5,19 @@
 
 from __future__ import annotations
 
-import math
 import os
 import socket
 import threading
 import uuid
 from collections.abc import Callable, Sequence
-from typing import Generic, TypeVar, overload
+from typing import Generic, TypeVar
 from zoneinfo import ZoneInfo
 
 from shared import logs
 from shared.checks.check import Checker
 from shared.checks.check_now import CheckNow
 from shared.checks.look import Looker
-from shared.checks.looks import AT_ONCE, Looks, Pace
+from shared.checks.looks import Looks, Pace
 from shared.checks.measures import MeasuredChecker, MeasuredSource, Measures
 from shared.checks.tick import Ticker
 from shared.clock import Clock, DatabaseClock
@@ -66,13 +65,7 @@ class part(Generic[T]):  # noqa: N801 - it is read as a decorator
     def __set_name__(self, owner: type[Wiring], name: str) -> None:
         self._name = name
 
-    @overload
-    def __get__(self, parts: None, owner: type[Wiring]) -> part[T]: ...
-    @overload
-    def __get__(self, parts: Wiring, owner: type[Wiring]) -> T: ...
-    def __get__(self, parts: Wiring | None, owner: type[Wiring]) -> part[T] | T:
-        if parts is None:
-            return self
+    def __get__(self, parts: Wiring, owner: type[Wiring]) -> T:
         with parts.building:
             if self._name not in parts.__dict__:
                 parts.__dict__[self._name] = self._build(parts)
@@ -106,19 +99,17 @@ class Wiring:
         """The gateway, over the transport that the settings choose."""
         clock = self.clock if isinstance(self.clock, DatabaseClock) else None
         if self.settings.transport == "supabase":
-            return SupabaseDatabase(self._set("supabase_url"), self._set("supabase_service_role_key"), clock=clock)
-        return connect_postgres(self._set("database_url"), pool_size=self.settings.workers + 4, clock=clock)
+            return SupabaseDatabase(self.needed("supabase_url"), self.needed("supabase_service_role_key"), clock=clock)
+        return connect_postgres(self.needed("database_url"), pool_size=self.settings.workers + 4, clock=clock)
 
-    @part
-    def redis(self) -> Redis:
-        """A client for what is asked and answered; the consumer's fetcher has one of its own."""
-        return connect_redis(self._set("redis_url"), timeout=2.0)
+    # For what is asked and answered; the consumer's fetcher has a client of its own.
+    redis: part[Redis] = part(lambda its: connect_redis(its.needed("redis_url"), timeout=2.0))
 
     @part
     def huey(self) -> LeasedHuey:
         """The leased queue."""
         return LeasedHuey(
-            redis_url=self._set("redis_url"),
+            redis_url=self.needed("redis_url"),
             prefix=self.settings.redis_prefix,
             timezone=self.settings.cron_timezone,
             durations=self.durations,
@@ -135,86 +126,69 @@ class Wiring:
         client, prefix, bell = queue.storage.client, self.settings.redis_prefix, queue.storage.doorbell
         return {name: Breaker(client, prefix, bell, self.durations, name) for name in names}
 
-    @part
-    def breaker(self) -> Breaker:
-        """The first source's."""
-        return next(iter(self.breakers.values()))
-
-    @part
-    def pauses(self) -> dict[str, Pause]:
-        """Each source's pause."""
-        client = self.huey.storage.client
-        return {name: Pause(client, breaker.key, self.durations) for name, breaker in self.breakers.items()}
+    breaker: part[Breaker] = part(lambda its: next(iter(its.breakers.values())))
+    pauses: part[dict[str, Pause]] = part(
+        lambda its: {
+            name: Pause(its.huey.storage.client, breaker.key, its.durations) for name, breaker in its.breakers.items()
+        }
+    )
 
     @part
     def turns(self) -> Turns:
         """When the catalog may be called."""
+        calls, client = self.settings.calls_a_minute or 1, self.huey.storage.client
         return Turns(
-            self.huey.storage.client,
+            client,
             self.pauses["asu"],
             lane=self.lane,
             holder=self.incarnation,
-            calls_a_minute=self.settings.calls_a_minute or 1,
+            calls_a_minute=calls,
             durations=self.durations,
         )
 
-    @part
-    def lock(self) -> Lock:
-        """The cron lock."""
-        return self.huey.lock
-
-    @part
-    def scraper(self) -> Scraper:
-        """The scraper client."""
-        return Scraper(self._set("scraper_url"), self._set("scraper_secret_token"))
+    lock: part[Lock] = part(lambda its: its.huey.lock)
+    scraper: part[Scraper] = part(lambda its: Scraper(its.needed("scraper_url"), its.needed("scraper_secret_token")))
 
     @part
     def asu(self) -> Asu:
         """The catalog's client."""
-        contact, seconds = self._set("source_contact"), self.durations.call
+        contact, seconds = self.needed("source_contact"), self.durations.call
         if self.replay:  # its minutes are not ours, and nobody is to be spared
             return Asu(self.settings.asu_catalog_url, contact, call_seconds=seconds)
         return Asu(self.settings.asu_catalog_url, contact, self.turns.turn, call_seconds=seconds)
 
-    @part
-    def sources(self) -> Sources:
-        """Who is asked about seats, and counted."""
-        return Sources(*(self._guarded(name) for name in self.settings.sources))
+    sources: part[Sources] = part(lambda its: Sources(*map(its._guarded, its.settings.sources)))
+    measures: part[Measures] = part(lambda _: Measures())
+    checker: part[Checker] = part(lambda its: MeasuredChecker(its.database, its.sources, its.clock, its.measures))
+
+    tokens: part[UnsubscribeTokens] = part(
+        lambda its: UnsubscribeTokens(its.needed("unsubscribe_signing_secret"), its.settings.unsubscribe_legacy_secret)
+    )
 
     @part
-    def checker(self) -> Checker:
-        """Runs checks, and counts them."""
-        return MeasuredChecker(self.database, self.sources, self.clock, self.measures)
+    def mail(self) -> MailRoom:
+        """What sending mail needs; without a Resend key mail stays pending."""
+        key, sender = self.settings.resend_api_key, self.settings.notification_from_email
+        zone, site = ZoneInfo(self.settings.cron_timezone), self.needed("site_url")
+        return MailRoom(
+            database=self.database,
+            resend=ResendClient(self.settings.resend_api_url, key, seconds=self.durations.mail_answer) if key else None,
+            renderer=Renderer(site_url=site, sender=sender or "", zone=zone, tokens=self.tokens),
+            on_recheck=self._recheck,
+            timing=MailTiming(unit=self.durations.retry_base, lease=self.durations.mail_lease),
+        )
 
-    @part
-    def check_now(self) -> CheckNow:
-        """Checks for whoever waits for it."""
-        return CheckNow(self.checker, self.mail, self.huey.dead_letters, self.durations.mail_lease)
-
-    @part
-    def watches(self) -> Watches:
-        """What students do with their watches."""
-        return Watches(self.database, self.check_now, self.durations.user_scrape)
-
-    @part
-    def lookups(self) -> threading.BoundedSemaphore:
-        """Room for the look-ups that students wait for."""
-        return room_for_lookups()
-
-    @part
-    def measures(self) -> Measures:
-        """What this process counts of its own work, for `/metrics`."""
-        return Measures()
-
-    @part
-    def ticker(self) -> Ticker:
-        """Queues what is due."""
-        return Ticker(self.database, self.huey, self.lock, self.clock, self.durations, self.sources.listing_of)
-
-    @part
-    def looker(self) -> Looker:
-        """Looks at listings."""
-        return Looker(self.database, self.checker.read_listing, self.checker.strike, self.clock)
+    check_now: part[CheckNow] = part(
+        lambda its: CheckNow(its.checker, its.mail, its.huey.dead_letters, its.durations.mail_lease)
+    )
+    watches: part[Watches] = part(lambda its: Watches(its.database, its.check_now, its.durations.user_scrape))
+    lookups: part[threading.BoundedSemaphore] = part(lambda _: room_for_lookups())
+    ticker: part[Ticker] = part(
+        lambda its: Ticker(its.database, its.huey, its.lock, its.clock, its.durations, its.sources.listing_of)
+    )
+    looker: part[Looker] = part(
+        lambda its: Looker(its.database, its.checker.read_listing, its.checker.strike, its.clock)
+    )
 
     @part
     def looks(self) -> Looks:
@@ -224,7 +198,9 @@ class Wiring:
             self.looker,
             self.checker,
             listing_of=self.sources.listing_of,
-            pace=self._pace,
+            pace=lambda: Pace.of(
+                self.settings, self.measures.seconds_of_a_look or self.durations.scrape, self.durations.minute
+            ),
             expect=self.turns.expect if self.settings.sources[0] == "asu" else lambda _calls: None,
             worker=self.incarnation,
             timezone=self.settings.cron_timezone,
@@ -233,41 +209,21 @@ class Wiring:
             replay=self.replay,
         )
 
-    @part
-    def auth(self) -> AuthService:
-        """Supabase Auth, which signs students in."""
-        return AuthService(self._set("supabase_url"), self._set("supabase_anon_key"))
-
-    @part
-    def signing_in(self) -> SigningIn:
-        """Signs students in."""
-        return SigningIn(self.auth, self.database, self.redis, self.settings.redis_prefix, self.clock)
-
-    @part
-    def front(self) -> Front:
-        """What the first page tells."""
-        return Front(self.database, self.clock)
-
-    @part
-    def adding(self) -> Adding:
-        """Finds sections for students, and adds their watches."""
-        return Adding(self.database, self.watches, self.sources, self.clock, self.lookups)
+    auth: part[AuthService] = part(lambda its: AuthService(its.needed("supabase_url"), its.needed("supabase_anon_key")))
+    signing_in: part[SigningIn] = part(
+        lambda its: SigningIn(its.auth, its.database, its.redis, its.settings.redis_prefix, its.clock)
+    )
+    front: part[Front] = part(lambda its: Front(its.database, its.clock))
+    adding: part[Adding] = part(lambda its: Adding(its.database, its.watches, its.sources, its.clock, its.lookups))
 
     @part
     def address_tests(self) -> AddressTests:
         """Tries addresses again that bounced."""
         sender = self.settings.notification_from_email or ""
-        return AddressTests(self.database, self.mail.resend, sender, self._set("site_url"), self.clock)
+        return AddressTests(self.database, self.mail.resend, sender, self.needed("site_url"), self.clock)
 
-    @part
-    def access_tokens(self) -> AccessTokens | None:
-        """Verifies students' tokens."""
-        return access_tokens(self.settings)
-
-    @part
-    def health(self) -> Health:
-        """Looks how it goes; kept answers and hanging questions are shared by all requests."""
-        return Health(self)
+    access_tokens: part[AccessTokens | None] = part(lambda its: access_tokens(its.settings))
+    health: part[Health] = part(lambda its: Health(its))
 
     @part
     def sessions(self) -> Sessions:
@@ -276,54 +232,16 @@ class Wiring:
             raise SettingsError([self.settings.problem("SUPABASE_URL")])
         return Sessions(self.auth, self.access_tokens, self.redis, self.settings.redis_prefix)
 
-    @part
-    def account(self) -> Account:
-        """What students ask of their own data."""
-        return Account(self.database, self.clock)
-
-    @part
-    def unsubscribe(self) -> Unsubscribe:
-        """Leaving by the link in a mail."""
-        return Unsubscribe(self.database, self.tokens, self.clock)
-
-    @part
-    def webhooks(self) -> Webhooks:
-        """Hears what became of mail."""
-        return Webhooks(self.database, self.clock)
-
-    @part
-    def maintenance(self) -> Maintenance:
-        """Removes what is old."""
-        return Maintenance(self.database, self.clock)
-
-    @part
-    def tokens(self) -> UnsubscribeTokens:
-        """Signs and verifies unsubscribe links."""
-        return UnsubscribeTokens(self._set("unsubscribe_signing_secret"), self.settings.unsubscribe_legacy_secret)
-
-    @part
-    def mail(self) -> MailRoom:
-        """What sending mail needs; without a Resend key mail stays pending."""
-        key, sender = self.settings.resend_api_key, self.settings.notification_from_email
-        zone = ZoneInfo(self.settings.cron_timezone)
-        site = self._set("site_url")
-        return MailRoom(
-            database=self.database,
-            resend=ResendClient(self.settings.resend_api_url, key, seconds=self.durations.mail_answer) if key else None,
-            renderer=Renderer(site_url=site, sender=sender or "", zone=zone, tokens=self.tokens),
-            on_recheck=self._recheck,
-            timing=MailTiming(unit=self.durations.retry_base, lease=self.durations.mail_lease),
-        )
+    account: part[Account] = part(lambda its: Account(its.database, its.clock))
+    unsubscribe: part[Unsubscribe] = part(lambda its: Unsubscribe(its.database, its.tokens, its.clock))
+    webhooks: part[Webhooks] = part(lambda its: Webhooks(its.database, its.clock))
+    maintenance: part[Maintenance] = part(lambda its: Maintenance(its.database, its.clock))
 
     def close(self) -> None:
         """Close what was opened. Parts that were never used are not opened for that."""
-        made = self.__dict__
-        if "database" in made:
-            self.database.close()
-        if "redis" in made:
-            self.redis.close()
-        if "huey" in made:
-            self.huey.close()
+        for name in ("database", "redis", "huey"):
+            if name in self.__dict__:
+                getattr(self, name).close()
 
     def page_of(self, section: Section) -> str:
         """Where a student finds a section: the page of the first source. Needs nothing else to be set."""
@@ -335,27 +253,15 @@ class Wiring:
         source: Source = self.asu if name == "asu" else self.scraper
         breaker, pause, is_asu = self.breakers[name], self.pauses[name], name == "asu"
         # The scraper's pause alone holds queued jobs, not people; where another source can stand in, it holds it all.
-        gate = (
-            Paced(breaker, pause, self.turns if is_asu and not self.replay else None)
-            if is_asu or len(self.breakers) > 1
-            else breaker
-        )
+        paced = is_asu or len(self.breakers) > 1
+        gate = Paced(breaker, pause, self.turns if is_asu and not self.replay else None) if paced else breaker
         return Guarded(MeasuredSource(source, self.measures), gate, pause)
-
-    def _pace(self) -> Pace:
-        """As many calls as the settings allow; without a word there what keeps half of the scraper's threads busy."""
-        if self.settings.sources[0] == "asu":
-            calls = 0 if self.settings.looks_per_minute == 0 else self.settings.calls_a_minute or 0
-            return Pace(calls * 24 * 60, calls)
-        seconds = self.measures.seconds_of_a_look or self.durations.scrape
-        most = min(AT_ONCE * self.durations.minute / seconds, self.settings.looks_per_minute or math.inf)
-        return Pace(most * 24 * 60, most)
 
     def _recheck(self, sections: Sequence[Section]) -> bool:
         """Queue the sections that the mass-event guard wants to see once more; whether all of them went in."""
         return self.ticker.requeue(list(sections), "mass-event", replay=self.replay) == len(sections)
 
-    def _set(self, name: str) -> str:
+    def needed(self, name: str) -> str:
         """A required setting; raises `SettingsError` naming it when it is missing."""
         value: str | None = getattr(self.settings, name)
         if value is None:
@@ -365,12 +271,8 @@ class Wiring:
 
 def start_logs(settings: Settings) -> None:
     """Let this process log as the settings say: from the start on, also where nothing is built before it is asked."""
-    logs.configure(
-        level=settings.log_level,
-        form=settings.log_format,
-        key=settings.cron_secret or "",
-        secrets=settings.secrets(),
-    )
+    key, secrets = settings.cron_secret or "", settings.secrets()
+    logs.configure(level=settings.log_level, form=settings.log_format, key=key, secrets=secrets)
 
 
 _wiring: Wiring | None = None

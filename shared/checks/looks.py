@@ -7,6 +7,7 @@ queued or retried. One consumer at a time decides, over all servers, by a lease 
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -29,6 +30,7 @@ from shared.database import DatabaseCalls
 from shared.durations import Durations
 from shared.sections.changes import EventKind
 from shared.sections.section import Section
+from shared.settings import Settings
 from shared.source.answers import Listing
 
 log = logging.getLogger(__name__)
@@ -53,6 +55,15 @@ class Pace:
 
     a_day: float
     most_a_minute: float
+
+    @classmethod
+    def of(cls, settings: Settings, seconds_of_a_look: float, minute: float) -> Pace:
+        """As many calls as the settings allow; without a word there what keeps half of the scraper's threads busy."""
+        if settings.sources[0] == "asu":
+            most: float = 0 if settings.looks_per_minute == 0 else settings.calls_a_minute or 0
+        else:
+            most = min(AT_ONCE * minute / seconds_of_a_look, settings.looks_per_minute or math.inf)
+        return cls(most * 24 * 60, most)
 
 
 class ChecksOne(Protocol):

@@ -4,8 +4,8 @@ Without a library on purpose: the protocol is one datagram of `NAME=value` lines
 fewer lines than a dependency takes to pin, and the bindings on PyPI either need a compiler and libsystemd's headers
 or are as small as this. Outside systemd there is no socket and nothing is sent.
 
-Where the socket and the interval come from (NOTIFY_SOCKET, WATCHDOG_USEC) is known to `shared/settings.py` alone, which
-takes them out of the environment: gunicorn would find the socket there and say READY=1 before a function is loaded.
+Where the socket and the interval come from (NOTIFY_SOCKET, WATCHDOG_USEC) is known to `shared/environment.py` alone,
+which takes them out: gunicorn would find the socket there and say READY=1 before a function is loaded.
 """
 
 from __future__ import annotations

@@ -24,8 +24,9 @@ from gunicorn.config import Config
 from gunicorn.sock import create_sockets
 from gunicorn.workers.gthread import ThreadWorker
 
+from shared.environment import take_supervisor
 from shared.health.notify import Notifier, Watchdog, answers_http
-from shared.settings import Settings, take_supervisor
+from shared.settings import Settings
 from shared.web.doors import door
 from shared.web.replies import failure
 from shared.web.routes import BESIDE_A_SITE, PAGES, ROUTES, find_page

@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 import pytest
 
-from shared.settings import prefixed
+from shared.environment import prefixed
 from workshop.compare.findings import Difference, Findings
 from workshop.compare.http.case_file import Case
 from workshop.compare.http.compare import NothingComparedError, UnreachableError, compare_http, explained

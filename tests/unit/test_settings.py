@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from shared.settings import ROOT, Settings, SettingsError, Supervisor, load, names, take_supervisor, unknown_names
+from shared.environment import Supervisor, take_supervisor
+from shared.settings import ROOT, Settings, SettingsError, load, names, unknown_names
 
 GOOD = {
     "REDIS_URL": "redis://localhost:6379",

@@ -96,7 +96,7 @@ def http(
     watched). What is not set leaves out the cases that need it. Exit code 2: nothing was compared, or a
     report could not be written.
     """
-    from shared.settings import prefixed
+    from shared.environment import prefixed
     from workshop.compare import PREFIX, report
     from workshop.compare.http.case_file import SHIPPED, CaseError, read_cases
     from workshop.compare.http.compare import NothingComparedError, UnreachableError, compare_http

@@ -13,7 +13,8 @@ import psycopg
 from rich.console import Console
 
 from shared.database import DatabaseError, connect_postgres
-from shared.settings import SettingsError, load, prefixed
+from shared.environment import prefixed
+from shared.settings import SettingsError, load
 from shared.source.scraper import Scraper
 from workshop.compare import PREFIX, report
 from workshop.compare.findings import Findings

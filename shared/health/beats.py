@@ -14,7 +14,7 @@ from typing import Any
 from shared.health.checks_looks import sources_known
 from shared.health.checks_stores import BreakerCheck, LockCheck, RedisCheck
 from shared.health.checks_work import QueueCheck, QueueFigures
-from shared.health.checks_workers import ALIVE_SECONDS
+from shared.health.checks_workers import beats_of_the_living
 from shared.health.faults import NO_ANSWER, NO_WRITES, Fault
 from shared.lock import LockStatus
 from shared.parts import Parts
@@ -90,12 +90,7 @@ def side_of_beats(figures: Mapping[str, Any]) -> RedisSide:
     `figures` is the answer of `pmc_read_health`. A section whose last attempt was given up stands for its dead
     letter: both end with its next success.
     """
-    beats = sorted(figures["workers"], key=lambda worker: float(worker["heartbeat_age_seconds"]))
-    read = [
-        RedisSide.from_json(worker["figures"])
-        for worker in beats
-        if worker["status"] != "offline" and worker["heartbeat_age_seconds"] <= ALIVE_SECONDS
-    ]
+    read = (RedisSide.from_json(worker["figures"]) for worker in beats_of_the_living(figures))
     told = [side for side in read if side is not None]  # the freshest beat first
     if not told:
         return NOBODY_KNOWS

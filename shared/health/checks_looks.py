@@ -132,9 +132,8 @@ def sources_known(parts: Parts) -> list[dict[str, Any]]:
 
 
 def sources_of_beats(parts: Parts, workers: Iterable[Mapping[str, Any]]) -> tuple[SourceSeen, ...]:
-    """Each source as the freshest beat of a living consumer tells it; their names alone without any."""
-    beats = sorted(workers, key=lambda worker: float(worker["heartbeat_age_seconds"]))
-    newest = next((told for worker in beats if (told := sources_told(worker))), None)
+    """Each source as the first of the living consumers tells it, whose beat is the freshest; without any, the names."""
+    newest = next((told for worker in workers if (told := sources_told(worker))), None)
     if newest is None:
         return unknown_sources(parts)
     return with_calls_of(workers, (replace(one, calls_last_minute=0) for one in newest))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -34,6 +34,12 @@ def living(workers: list[dict[str, Any]]) -> tuple[Worker, ...]:
         for one in workers
         if one["status"] != "offline"
     )
+
+
+def beats_of_the_living(figures: Mapping[str, Any] | None) -> list[dict[str, Any]]:
+    """The living consumers' rows, the freshest beat first; none where the database does not answer."""
+    workers = sorted(figures["workers"] if figures else [], key=lambda one: float(one["heartbeat_age_seconds"]))
+    return [one for one in workers if one["status"] != "offline" and one["heartbeat_age_seconds"] <= ALIVE_SECONDS]
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ from shared.health.checks_looks import (
 from shared.health.checks_mail import MailCheck
 from shared.health.checks_stores import BreakerCheck, ConfigurationCheck, DatabaseCheck, LockCheck, RedisCheck
 from shared.health.checks_work import FreshnessCheck, QueueCheck, QueueFigures, SchedulerCheck
-from shared.health.checks_workers import ALIVE_SECONDS, WorkersCheck, living
+from shared.health.checks_workers import WorkersCheck, beats_of_the_living, living
 from shared.health.faults import NO_WRITES, fault_of
 from shared.health.probes import Answer, Probes
 from shared.health.report import Report
@@ -133,12 +133,12 @@ class Health:
 
     def _looks_check(self, sources: tuple[SourceSeen, ...] | None, figures: Any) -> LooksCheck:
         """The sources as Redis told them now, with the calls of all processes."""
-        seen = with_calls_of(_alive(figures), sources or unknown_sources(self.parts))
+        seen = with_calls_of(beats_of_the_living(figures), sources or unknown_sources(self.parts))
         return LooksCheck.of(seen, self.parts.settings.calls_a_minute, figures)
 
     def _looks_told(self, figures: Any) -> LooksCheck:
         """The sources as the living consumers told them."""
-        seen = sources_of_beats(self.parts, _alive(figures))
+        seen = sources_of_beats(self.parts, beats_of_the_living(figures))
         return LooksCheck.of(seen, self.parts.settings.calls_a_minute, figures)
 
     def _report(
@@ -174,12 +174,6 @@ def _stand_alone(made: Mapping[type[Check], Callable[[], Check]]) -> Iterator[Ch
         except (ArithmeticError, LookupError, TypeError, ValueError) as problem:
             log.error("figures cannot be read", extra={"check": kind.name}, exc_info=problem)
             yield Unreadable(kind.name, kind.title, fault_of(problem))
-
-
-def _alive(figures: Mapping[str, Any] | None) -> list[dict[str, Any]]:
-    """The living consumers' rows; none where the database does not answer."""
-    workers = figures["workers"] if figures else []
-    return [one for one in workers if one["status"] != "offline" and one["heartbeat_age_seconds"] <= ALIVE_SECONDS]
 
 
 def _redis_check(answer: Answer) -> RedisCheck:

@@ -7,9 +7,10 @@ what came back.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from shared.sections.section import Facts, Section
 
@@ -123,3 +124,12 @@ class Source(Protocol):
     def page_of(self, section: Section) -> str:
         """The address of the page where a student finds the section."""
         ...
+
+
+def object_in(body: bytes) -> dict[str, Any] | None:
+    """The JSON object that a source sent; None for anything else."""
+    try:
+        answer = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    return answer if isinstance(answer, dict) else None

@@ -5,7 +5,6 @@ An undocumented interface; docs/sources.md tells what is known of it, how, and w
 
 from __future__ import annotations
 
-import json
 import re
 import threading
 import time
@@ -34,6 +33,7 @@ from shared.source.answers import (
     Row,
     Throttled,
     Unreadable,
+    object_in,
 )
 from shared.source.asu_rows import NAME, class_nbr_of, read_row
 
@@ -211,7 +211,7 @@ def _classify(status: int, body: bytes, wait: str | None) -> _Page | Refused | T
         return Refused("asu takes no visitors any more (status 401); see docs/sources.md", token=True)
     if status == 403:
         return Refused("asu does not let this server's address in (status 403); see docs/sources.md", token=True)
-    answer = _parse(body)
+    answer = object_in(body)
     if status == 200 and answer is None and (not body.strip() or body.lstrip()[:1] == b"<"):
         return Throttled(retry_after(wait))  # nothing at all, or a page that wants a browser: a wall against machines
     if status == 400 and answer is not None:
@@ -230,14 +230,6 @@ def _page(answer: dict[str, Any]) -> _Page | Broken:
     if not isinstance(rows, list) or (number is None and not isinstance(scroll_id, str)):
         return Broken("asu sent something that is not an answer of its catalog")
     return _Page(rows, number, scroll_id if isinstance(scroll_id, str) and scroll_id else None)
-
-
-def _parse(body: bytes) -> dict[str, Any] | None:
-    try:
-        answer = json.loads(body)
-    except (ValueError, RecursionError):
-        return None
-    return answer if isinstance(answer, dict) else None
 
 
 def _row_of(section: Section, page: _Page) -> Any | NotFound | Broken:

@@ -6,7 +6,6 @@ is told apart (O7), and seats that cannot be believed are unknown, never zero (O
 
 from __future__ import annotations
 
-import json
 import re
 import threading
 from typing import Annotated, Any
@@ -18,7 +17,7 @@ from shared.backoff import retry_after
 from shared.exchange import TooLongError, bounded_session
 from shared.sections.section import Facts, Section
 from shared.sections.text import one_line
-from shared.source.answers import Answer, Broken, Found, Listing, ListingAnswer, NotFound, Refused, Throttled
+from shared.source.answers import Answer, Broken, Found, Listing, ListingAnswer, NotFound, Refused, Throttled, object_in
 from shared.source.asu import catalog_page
 
 NAME = "scraper"
@@ -117,7 +116,7 @@ class Scraper:
             )
             if response.status_code == 429:
                 return None, Throttled(retry_after(response.headers.get("Retry-After")))
-            return _parse(response.content), classify(response.status_code, response.content)
+            return object_in(response.content), classify(response.status_code, response.content)
         except TooLongError:
             return None, Broken("scraper sent too much")
         except requests.Timeout:
@@ -147,7 +146,7 @@ def classify(status: int, body: bytes) -> Answer:
         return Refused(f"scraper refused our token (status {status}); check SCRAPER_SECRET_TOKEN", token=True)
     if 400 <= status < 500:
         return Refused(f"scraper refused our request (status {status})", token=False)
-    answer = _parse(body)
+    answer = object_in(body)
     if answer is None:
         return Broken(f"scraper sent something that is not a JSON object (status {status})")
     if answer.get("success") is not True:
@@ -165,11 +164,3 @@ def classify(status: int, body: bytes) -> Answer:
     if data.is_cancelled():
         return NotFound()
     return Found(data.facts(), NAME, says_instructor="instructor" in data.model_fields_set)
-
-
-def _parse(body: bytes) -> dict[str, Any] | None:
-    try:
-        answer = json.loads(body)
-    except (ValueError, RecursionError):
-        return None
-    return answer if isinstance(answer, dict) else None

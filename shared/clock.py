@@ -19,6 +19,11 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
+def in_milliseconds(clock: Clock) -> Callable[[], int]:
+    """The same clock in epoch milliseconds, as the queue counts time."""
+    return lambda: int(clock().timestamp() * 1000)
+
+
 class DatabaseClock:
     """The database's time, learned from its answers; before the first one, this machine's.
 

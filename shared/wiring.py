@@ -20,7 +20,7 @@ from shared.checks.look import Looker
 from shared.checks.looks import Looks, Pace
 from shared.checks.measures import MeasuredChecker, MeasuredSource, Measures
 from shared.checks.tick import Ticker
-from shared.clock import Clock, DatabaseClock
+from shared.clock import Clock, DatabaseClock, in_milliseconds
 from shared.database import Database, connect_postgres
 from shared.database_supabase import SupabaseDatabase
 from shared.durations import Durations
@@ -113,7 +113,7 @@ class Wiring:
             prefix=self.settings.redis_prefix,
             timezone=self.settings.cron_timezone,
             durations=self.durations,
-            clock=lambda: int(self.clock().timestamp() * 1000),  # jobs expire by the clock that the slots use
+            clock=in_milliseconds(self.clock),  # jobs expire by the clock that the slots use
             gate=self.settings.source if len(self.settings.sources) == 1 else "queue",
         )
 

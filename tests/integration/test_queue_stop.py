@@ -138,6 +138,7 @@ def test_a_consumer_that_cannot_beat_leaves_its_jobs_to_the_others_until_it_can(
     may_end = threading.Event()
     place.rules["a"] = may_end.wait
     place.huey.push(jobs("a", "b", "c"), NOW)
+    place.wait_for_runs(1)
     wait_until(lambda: consumer.snapshot().buffered == 2)
     heed(None, consumer)
     other.consume("two")

@@ -18,6 +18,7 @@ pytest_plugins = [
     "tests.support.site",
     "tests.support.student",
     "tests.support.theatre",
+    "tests.support.pages",
 ]
 
 

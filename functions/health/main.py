@@ -28,10 +28,11 @@ from shared.wiring import Wiring, wiring
 
 class Query(BaseModel):
     """`?probe=live`: this process answers. `?probe=ready`: database and Redis do, too. `?details=1`: ask a browser
-    for the operator's password."""
+    for the operator's password. `?again=1`: the page asks anew every minute, which nobody has to bear unasked."""
 
     probe: Literal["live", "ready"] | None = None
     details: Literal["1"] | None = None
+    again: Literal["1"] | None = None
 
 
 @functions_framework.http
@@ -55,7 +56,7 @@ def health(request: Request) -> Response:
     kept = parts.health
     report = kept.full(history=wants_page) if operator else kept.summary()
     if wants_page:
-        return _page(report, parts, detailed=operator)
+        return _page(report, parts, detailed=operator, again=query.again is not None)
     return reply(report.details() if operator else report.outline(), report.code)
 
 
@@ -87,8 +88,8 @@ def _sign_in() -> Response:
     )
 
 
-def _page(report: Report, parts: Wiring, *, detailed: bool) -> Response:
+def _page(report: Report, parts: Wiring, *, detailed: bool, again: bool) -> Response:
     values = page_values(report, ZoneInfo(parts.settings.cron_timezone), detailed=detailed)
-    answer = page("health.html", report.code, sheet="health.css", **values)
+    answer = page("health.html", report.code, sheet="health.css", again=again, **values)
     answer.headers["Vary"] = "Accept, Authorization"
     return answer

@@ -177,16 +177,19 @@ def test_words_stand_out_from_their_ground(page: Page, bundle: Bundle, dark: boo
         assert _contrast(ink, ground) >= 4.5, place
 
 
-def test_the_link_to_the_details_is_reached_by_keyboard_and_seen_when_it_is(page: Page) -> None:
+def test_its_links_are_reached_by_keyboard_and_seen_when_they_are(page: Page) -> None:
     page.open(operator=False)
-    link = page.browser.find_element(By.CSS_SELECTOR, "footer a")
-    page.browser.switch_to.active_element.send_keys("\ue004")  # tab
-    assert page.browser.switch_to.active_element == link
-    assert link.value_of_css_property("outline-style") == "solid"
+    for place in (".when a", "footer a"):
+        link = page.browser.find_element(By.CSS_SELECTOR, place)
+        page.browser.switch_to.active_element.send_keys("\ue004")  # tab
+        assert page.browser.switch_to.active_element == link
+        assert link.value_of_css_property("outline-style") == "solid"
 
 
-def test_it_looks_anew_every_minute(page: Page) -> None:
+def test_it_looks_anew_every_minute_for_whoever_asks_for_that_and_for_nobody_else(page: Page) -> None:
     page.open()
+    assert page.browser.find_elements(By.CSS_SELECTOR, "meta[http-equiv=refresh]") == []
+    page.browser.find_element(By.CSS_SELECTOR, ".when a").click()
     refresh = page.browser.find_element(By.CSS_SELECTOR, "meta[http-equiv=refresh]")
     assert refresh.get_attribute("content") == "60"
 

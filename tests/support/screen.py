@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import shutil
@@ -14,6 +15,7 @@ import pytest
 from selenium import webdriver
 from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
 
@@ -83,6 +85,28 @@ class Screen:
         wait = WebDriverWait(self.driver, SECONDS, ignored_exceptions=[StaleElementReferenceException])
         wait.until(pressed, f"no {words!r} to press on {self.path}")
 
+    def reach(self, words: str) -> None:
+        """Press Tab until what has the focus says this, and see that it shows that it has."""
+        said = (
+            "const at = document.activeElement; return at.getAttribute('aria-label') || at.innerText || at.name || ''"
+        )
+        for _ in range(60):
+            self.key(Keys.TAB)
+            if words in self.run(said):
+                outline = self.run("return getComputedStyle(document.activeElement).outlineStyle")
+                assert outline != "none", f"nobody sees that {words!r} has the focus"
+                return
+        raise AssertionError(f"no way to {words!r} on {self.path} by Tab")
+
+    def push(self, words: str, key: str = Keys.ENTER) -> None:
+        """Reach it by Tab, and press it by Enter or Space."""
+        self.reach(words)
+        self.key(key)
+
+    def key(self, *keys: str) -> None:
+        """Type into whatever has the focus."""
+        self.driver.switch_to.active_element.send_keys(*keys)
+
     def text(self, selector: str) -> str:
         """What the first element that the selector finds says, as soon as there is one."""
         self.see(selector)
@@ -92,28 +116,47 @@ class Screen:
         """What a script gives."""
         return self.driver.execute_script(script)
 
-    def look(self, width: int, *, dark: bool = False, forced: bool = False, zoom: float = 1.0) -> None:
-        """From now on as on a screen so wide, in the dark, in forced colours, or magnified."""
+    def look(
+        self, width: int, *, dark: bool = False, forced: bool = False, zoom: float = 1.0, still: bool = False
+    ) -> None:
+        """From now on as on a screen so wide, in the dark, in forced colours, magnified, or where nothing may move."""
         metrics = {"width": int(width / zoom), "height": int(900 / zoom), "deviceScaleFactor": zoom, "mobile": False}
         self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
         features = [
             {"name": "prefers-color-scheme", "value": "dark" if dark else "light"},
             {"name": "forced-colors", "value": "active" if forced else "none"},
+            {"name": "prefers-reduced-motion", "value": "reduce" if still else "no-preference"},
         ]
         self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
 
-    def serious(self) -> list[str]:
-        """What axe finds wrong with the page that is serious or critical."""
-        axe = (node_folder() / "node_modules" / "axe-core" / "axe.min.js").read_text()
-        self.driver.execute_script(axe)
+    def serious(self, only: str | None = None) -> list[str]:
+        """What axe finds wrong with the page that is serious or critical; by one rule `only`, where that is enough."""
+        if not self.run("return Boolean(window.axe)"):
+            self.run((node_folder() / "node_modules" / "axe-core" / "axe.min.js").read_text())
         found = self.driver.execute_async_script(
-            "const done = arguments[0]; axe.run().then((r) => done(r.violations), (e) => done([{id: String(e)}]))"
+            "const [only, done] = arguments; axe.run(only ? {runOnly: [only]} : {})"
+            ".then((r) => done(r.violations), (e) => done([{id: String(e)}]))",
+            only,
         )
         return [
             f"{one['id']} at {[node['target'] for node in one.get('nodes', [])]}"
             for one in found
             if one.get("impact") in ("serious", "critical", None)
         ]
+
+    def keep_downloads(self, folder: Path) -> None:
+        """What is downloaded from now on is kept there."""
+        self.driver.execute_cdp_cmd("Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(folder)})
+
+    def downloaded(self, folder: Path, name: str) -> str:
+        """The text of the one file of that name, as soon as it is whole."""
+        whole = WebDriverWait(self.driver, SECONDS).until(lambda _: list(folder.glob(name)), f"no {name} came")
+        return whole[0].read_text()
+
+    def photograph(self, path: Path) -> None:
+        """The whole page, as PNG."""
+        taken = self.driver.execute_cdp_cmd("Page.captureScreenshot", {"captureBeyondViewport": True})
+        path.write_bytes(base64.b64decode(taken["data"]))
 
     def complaints(self) -> list[str]:
         """What the browser logged: policy violations, failed requests, errors of scripts."""

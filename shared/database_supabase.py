@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     import httpx
     import supabase
 
+_AT_ONCE = 6
+
 
 class SupabaseDatabase(Counted):
     """The gateway over the supabase client, loaded at the first call (it costs a second and 44 MB)."""
@@ -31,7 +33,6 @@ class SupabaseDatabase(Counted):
         url: str,
         service_role_key: str,
         *,
-        pool_size: int = 6,
         timeout: float = CALL_SECONDS,
         clock: DatabaseClock | None = None,
     ) -> None:
@@ -39,7 +40,7 @@ class SupabaseDatabase(Counted):
         super().__init__(clock)
         self._url = url
         self._key = service_role_key
-        self._turns = threading.BoundedSemaphore(pool_size)
+        self._turns = threading.BoundedSemaphore(_AT_ONCE)
         self._timeout = timeout
         self._client: supabase.Client | None = None
         self._close_http: Any = None

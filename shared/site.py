@@ -104,9 +104,9 @@ class Caller:
         path = self.request.path if self.request.method != "POST" else "/dashboard"
         return f"{path}?{query}" if query and self.request.method != "POST" else path
 
-    def next_path(self, default: str = "/dashboard") -> str:
+    def next_path(self) -> str:
         """Where the caller wanted to go: a path of this site and nothing else."""
-        return same_site_path(self.request.values.get("next", ""), default)
+        return same_site_path(self.request.values.get("next", ""), "/dashboard")
 
     def kept_next(self) -> str:
         """Where the caller wanted to go when the mail was asked for, when that was in this browser."""

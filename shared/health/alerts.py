@@ -81,10 +81,10 @@ class Unclaimed:
         return send(f"alert {kind} {cause} {hour}", *write({"kind": kind, "words": words, "since": hour}, remedy))
 
 
-def tell(database: DatabaseCalls, worker: str, found: list[Trouble], send: Send, again: float = AGAIN_SECONDS) -> int:
-    """Claim what is due to be told, send it, and note what was sent. `again`: seconds between mails of one cause."""
+def tell(database: DatabaseCalls, worker: str, found: list[Trouble], send: Send) -> int:
+    """Claim what is due to be told, send it, and note what was sent."""
     wanted = [{"cause": one.cause, "words": one.what, "hold_seconds": one.alert_after} for one in found]
-    answer = database.call("pmc_claim_alerts", p_worker=worker, p_causes=wanted, p_again_seconds=again)
+    answer = database.call("pmc_claim_alerts", p_worker=worker, p_causes=wanted, p_again_seconds=AGAIN_SECONDS)
     remedies, told = {one.cause: one.remedy for one in found}, 0
     for alert in answer["tell"]:
         subject, text = write(alert, remedies.get(alert["cause"], ""))

@@ -156,16 +156,16 @@ def send_test_mail(resend: SendsBatches, renderer: WritesEmails, address: str, n
     return resend.send_batch(str(uuid.uuid4()), json.dumps([renderer.write(mail)], ensure_ascii=False), 1)
 
 
-def send_own_mail(room: MailRoom, worker: str, *, patience: float = 2.0) -> int:
+def send_own_mail(room: MailRoom, worker: str) -> int:
     """Send at once what a commit leased to `worker`; how many emails Resend accepted.
 
     The check is committed by then, so nothing that happens here may fail it: what cannot be sent now is given
-    back to the mailers. Waits at most `patience` seconds for our rate at Resend.
+    back to the mailers. Waits at most two seconds for our rate at Resend.
     """
     if room.resend is None:
         return 0
     mailer = _Mailer(room, room.resend, worker, MailReport())
-    deadline = time.monotonic() + patience
+    deadline = time.monotonic() + 2.0
     try:
         while (closed := mailer.step(own_only=True)) is None or closed.state == "paused":
             wait = closed.wait_seconds or 0.0 if closed else 0.0

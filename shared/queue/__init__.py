@@ -228,7 +228,7 @@ class LeasedHuey(Huey):  # type: ignore[misc]  # huey has no types
         return workers
 
     def control(
-        self, *, every: float, name: str | None = None, stops_last: bool = False
+        self, *, every: float, stops_last: bool = False
     ) -> Callable[[Callable[[Turn], float | None]], Callable[[Turn], float | None]]:
         """Declare a function that a consumer calls in a thread of its own, `every` so many seconds.
 
@@ -236,7 +236,7 @@ class LeasedHuey(Huey):  # type: ignore[misc]  # huey has no types
         """
 
         def declare(function: Callable[[Turn], float | None]) -> Callable[[Turn], float | None]:
-            self.controls.append(Control(name or function.__name__, function, every, stops_last=stops_last))
+            self.controls.append(Control(function.__name__, function, every, stops_last=stops_last))
             return function
 
         return declare

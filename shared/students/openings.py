@@ -76,16 +76,14 @@ def _hours(begun: Sequence[int]) -> tuple[int, int] | None:
     return None
 
 
-def strip_of(
-    openings: Sequence[Opening], start: datetime, now: datetime, *, width: float = 100.0
-) -> list[tuple[float, float]]:
-    """Where the openings lie on a line of `width` from `start` to `now`: place and length, each at least visible."""
+def strip_of(openings: Sequence[Opening], start: datetime, now: datetime) -> list[tuple[float, float]]:
+    """Where the openings lie on a line from `start` to `now`: place and length in percent, each at least visible."""
     whole = max((now - start).total_seconds(), 1.0)
     pieces = []
     for one in openings:
-        begin = max((one.start - start).total_seconds(), 0.0) / whole * width
-        end = ((one.end or now) - start).total_seconds() / whole * width
+        begin = max((one.start - start).total_seconds(), 0.0) / whole * 100
+        end = ((one.end or now) - start).total_seconds() / whole * 100
         if end >= 0:
-            begin = min(begin, width - 0.6)
-            pieces.append((round(begin, 2), round(max(min(end, width) - begin, 0.6), 2)))
+            begin = min(begin, 99.4)
+            pieces.append((round(begin, 2), round(max(min(end, 100.0) - begin, 0.6), 2)))
     return pieces

@@ -17,8 +17,8 @@ def name_of(term: str) -> str:
     return f"{season} 20{term[1:3]}" if season and term[0] == "2" else f"Term {term}"
 
 
-def coming_terms(now: datetime, zone: tzinfo, most: int = 4) -> list[tuple[str, str]]:
-    """The terms that are not over, the running one first: their codes with their names."""
+def coming_terms(now: datetime, zone: tzinfo) -> list[tuple[str, str]]:
+    """Four terms that are not over, the running one first: their codes with their names."""
     today = now.astimezone(zone)
     found = [
         f"2{year % 100:02}{digit}"
@@ -26,7 +26,7 @@ def coming_terms(now: datetime, zone: tzinfo, most: int = 4) -> list[tuple[str, 
         for digit, end in _ENDS
         if year > today.year or end >= (today.month, today.day)
     ]
-    return [(term, name_of(term)) for term in found[:most]]
+    return [(term, name_of(term)) for term in found[:4]]
 
 
 def likely_term(now: datetime, zone: tzinfo) -> str:

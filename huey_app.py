@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import socket
 import time
 from collections.abc import Callable
@@ -100,11 +101,14 @@ def declare_ticks(huey: LeasedHuey, duties: Duties, schedule: str, timezone: str
         def tick(turn: Turn) -> None:
             duties.tick(turn.scheduled_at or duties.clock(), turn.wait)
 
+    still_queued = 0
+
     @huey.control(every=duties.durations.rescue)
     def rescue(turn: Turn) -> None:
+        nonlocal still_queued
         ran = duties.catch_up(latest_slots(schedule, timezone, duties.clock()), turn.wait)
         if not any(report.begun for report in ran):  # what was queued a moment ago is not lost yet
-            duties.rescue()
+            still_queued = duties.rescue(still_queued or math.inf)
 
 
 def declare_looks(huey: LeasedHuey, parts: Wiring, snapshot: Callable[[], Snapshot]) -> None:

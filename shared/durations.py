@@ -12,8 +12,8 @@ class Durations:
     lease: float = 35.0
     """How long a consumer keeps its jobs without a sign of life. With a beat on top, after which the others look, a
     lost server's sections are checked within a minute."""
-    lease_renewal: float = 10.0
-    """How often it gives one while it holds jobs."""
+    lease_renewal: float = 15.0
+    """How often it gives one while it holds jobs: one that is lost can be made up for."""
     doorbell: float = 300.0
     """The longest an idle fetcher blocks before it looks at itself again."""
     beat: float = 15.0

@@ -134,17 +134,21 @@ class Duties:
         tick = self.database.call("pmc_latest_ticks", p_now=scheduled)[group_at(scheduled)]
         return tick is not None and tick["finished"] and datetime.fromisoformat(tick["slot"]) == slot_start(scheduled)
 
-    def rescue(self) -> None:
-        """Queue again what the latest slots left without an ended attempt.
+    def rescue(self, before: float = 0) -> int:
+        """Queue again what the latest slots left without an ended attempt; returns how many sections are still queued.
 
         What is still queued so late may be in nobody's hands, or in those of a consumer that the registry has
         forgotten, or calls offline although it lived on for a moment; then nobody's beat would ever give it back.
+        While they are fewer than `before`, as the last rescue found them, somebody works on them: nobody is searched.
         """
         try:
-            if self.ticker.rescue().already_queued:
+            queued = self.ticker.rescue().already_queued
+            if queued and not queued < before:
                 self._replace_strays()
         except (DatabaseError, RedisError) as error:
             log.error("rescue failed; it is tried again", extra={"error": type(error).__name__})
+            return 0
+        return queued
 
     def register(self, sleep: Callable[[float], object]) -> None:
         """The first beat, before any job is taken: jobs of a consumer that nobody knows could not be taken over."""

@@ -18,8 +18,8 @@ from dataclasses import dataclass, field, replace
 from shared.queue.jobs import Delivery
 
 _LONGEST_DELAY_MS = 3_600_000  # longer than any retry waits: what is due later was damaged, and runs now
-FLUSH_AFTER = 1.0
-"""Seconds that finished jobs wait for others when no round trip is due anyway."""
+FLUSH_AFTER = 5.0
+"""Seconds that finished jobs wait for those that still run, when no round trip is due anyway."""
 
 
 @dataclass(slots=True)

@@ -159,7 +159,7 @@ class Turns:
             self._want = 1
 
     def _take(self) -> float:
-        """Ask for marks, four times as many as last time if all those were used; returns the seconds to wait."""
+        """Ask for marks, sixteen times as many as last time if all those were used; returns the seconds to wait."""
         count, wait, is_paused = self._ask(self._want)
         if is_paused:
             self._pause.is_on(wait)
@@ -168,7 +168,7 @@ class Turns:
             first = self._clock() + wait
             self._marks.extend(first + number * self._spacing for number in range(count))
             self._last_mark = self._marks[-1]
-            self._want = 4 * count
+            self._want = 16 * count
         return wait
 
     def _give_back(self) -> None:

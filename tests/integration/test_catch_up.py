@@ -81,7 +81,7 @@ def test_what_was_caught_up_with_a_moment_ago_is_not_rescued_yet(
     watched: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rescues: list[str] = []
-    monkeypatch.setattr(Duties, "rescue", lambda one: rescues.append(one.worker.name))
+    monkeypatch.setattr(Duties, "rescue", lambda one, _before: rescues.append(one.worker.name) or 0)
     declare_ticks(watched.parts.huey, duties(watched.parts), *SCHEDULE)
     control = next(control for control in watched.parts.huey.controls if control.name == "rescue")
     control.function(Turn(threading.Event()))
@@ -190,6 +190,17 @@ def test_jobs_in_nobodys_hands_are_put_back_by_the_rescue(watched: Stage) -> Non
     one.rescue()
     assert (queued(watched), watched.parts.huey.counts().limbo) == (2, 0)
     assert watched.parts.huey.found_lost == 2
+
+
+def test_while_the_queue_gets_shorter_the_rescue_searches_for_nobody(watched: Stage) -> None:
+    one = duties(watched.parts)
+    one.register(never_stopping)
+    one.catch_up(due(watched), never_stopping)
+    take_everything(watched, "stray:1:abc")
+    assert one.rescue(before=3) == 2
+    assert queued(watched) == 0, "two are fewer than three: somebody ended one"
+    assert one.rescue(before=2) == 2
+    assert queued(watched) == 2, "nobody ended any since: whoever has them is looked for"
 
 
 def test_where_nothing_is_overdue_the_rescue_asks_redis_nothing(

@@ -17,7 +17,7 @@ import requests
 
 from shared.checks.look import Looker
 from shared.sections.recorded import COLUMNS
-from shared.sections.slots import SLOT
+from shared.sections.slots import SLOT, group_at
 from shared.source.answers import Listing
 from workshop.bench.measure_month import IN_A_SUBJECT, SECTIONS, SUBJECTS, CountedDatabase, written
 from workshop.bench.meters import Commands, cpu_seconds, pss_mb
@@ -28,7 +28,7 @@ LISTED, WATCHED, TIMES = 283, 40, 15
 """Sections of one subject, those of them that somebody watches, and how often each thing is done."""
 QUIET, WITH_TICK = 360.0, 420.0
 """Seconds that are counted: without a tick, and with one, whose 150 listings take six minutes at 27 calls a minute."""
-HOUR, TICKS_A_DAY = 3600.0, 24
+TICKS_A_DAY = 48
 LISTING = f"one listing of {LISTED} sections, {WATCHED} of them watched"
 DAY = f"a day with the catalog: {SECTIONS:,} sections in {SUBJECTS} subjects, 30 calls a minute"
 
@@ -135,10 +135,10 @@ def _day(report: Report, place: Site) -> None:
             _ask_for_health(place, seconds)
             return meter.read().since(before), cpu_seconds(consumer) - worked, _asked(place) - asked
 
-        place.tick()
+        place.tick(group_at(datetime.now(UTC)))
         floor, _, _ = during(WITH_TICK)  # first sights: to Redis they are looks like any other
         quiet, worked, asked = during(QUIET)
-    a_day = TICKS_A_DAY * (floor.total + quiet.total * (HOUR - WITH_TICK) / QUIET)
+    a_day = TICKS_A_DAY * (floor.total + quiet.total * (SLOT.total_seconds() - WITH_TICK) / QUIET)
     report.add(DAY, "calls a minute without a tick", asked * 60 / QUIET)
     report.add(DAY, "Redis commands", a_day, bound=10_000, note="floor and health once a minute included")
     report.add(DAY, "of which for the floor", TICKS_A_DAY * (floor.total - quiet.total * WITH_TICK / QUIET))

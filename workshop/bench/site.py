@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
@@ -15,6 +15,7 @@ import requests
 
 from shared.checks.tick import TickOrder, TickReport
 from shared.clock import now
+from shared.sections.slots import Group
 from shared.settings import load
 from shared.wiring import Wiring
 from workshop.bench.meters import CommandMeter
@@ -88,9 +89,9 @@ class Site:
             database.execute("analyze")
         self.watched = count
 
-    def tick(self) -> TickReport:
-        """Queue every watched section, as an operator's call does: lock, tick row, pages, pushes, release."""
-        return self.parts.ticker.tick(TickOrder(now(), "all", "http", "bench"))
+    def tick(self, group: Group | Literal["all"] = "all") -> TickReport:
+        """Queue the watched sections of `group`, as an operator's call does: lock, tick row, pages, pushes, release."""
+        return self.parts.ticker.tick(TickOrder(now(), group, "http", "bench"))
 
     def lookups(self) -> int:
         """How often the scraper has been asked."""

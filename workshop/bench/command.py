@@ -14,6 +14,7 @@ from workshop.bench import (
     measure_looks,
     measure_memory,
     measure_month,
+    measure_pages,
     measure_starts,
     rivals,
 )
@@ -29,6 +30,7 @@ MEASUREMENTS: dict[str, Callable[[Report], None]] = {
     "growth": measure_growth.measure,
     "month": measure_month.measure,
     "looks": measure_looks.measure,
+    "pages": measure_pages.measure,
 }
 
 

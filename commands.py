@@ -15,7 +15,7 @@ from shared.settings import ROOT, Settings, SettingsError, load, unknown_names
 
 F = TypeVar("F", bound=Callable[..., object])
 
-BENCHMARKS = ("commands", "database", "queues", "memory", "starts", "growth", "month", "looks")
+BENCHMARKS = ("commands", "database", "queues", "memory", "starts", "growth", "month", "looks", "pages")
 PASS_ON = {"ignore_unknown_options": True, "help_option_names": []}
 
 

@@ -75,5 +75,5 @@ def test_an_administrator_does_everything_without_any_script(door: Door, bare_sc
     screen.press("Enable")
     screen.press("Yes, enable")
     screen.read("Disable …")
-    done = door.site.world.rows("select action, user_id::text from pickmyclass.admin_actions order by id")
+    done = door.site.world.rows("select act, user_id::text from pickmyclass.acts order by id")
     assert done == [("disable", door.user_id("bob@example.edu")), ("enable", door.user_id("bob@example.edu"))]

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import socket
 import time
 from collections.abc import Callable
@@ -101,14 +100,14 @@ def declare_ticks(huey: LeasedHuey, duties: Duties, schedule: str, timezone: str
         def tick(turn: Turn) -> None:
             duties.tick(turn.scheduled_at or duties.clock(), turn.wait)
 
-    still_queued = 0
+    is_late = False
 
     @huey.control(every=duties.durations.rescue)
     def rescue(turn: Turn) -> None:
-        nonlocal still_queued
+        nonlocal is_late
         ran = duties.catch_up(latest_slots(schedule, timezone, duties.clock()), turn.wait)
         if not any(report.begun for report in ran):  # what was queued a moment ago is not lost yet
-            still_queued = duties.rescue(still_queued or math.inf)
+            is_late = duties.rescue(search=is_late)
 
 
 def declare_looks(huey: LeasedHuey, parts: Wiring, snapshot: Callable[[], Snapshot]) -> None:

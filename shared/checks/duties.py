@@ -134,20 +134,20 @@ class Duties:
         tick = self.database.call("pmc_latest_ticks", p_now=scheduled)[group_at(scheduled)]
         return tick is not None and tick["finished"] and datetime.fromisoformat(tick["slot"]) == slot_start(scheduled)
 
-    def rescue(self, before: float = 0) -> int:
-        """Queue again what the latest slots left without an ended attempt; returns how many sections are still queued.
+    def rescue(self, *, search: bool = True) -> bool:
+        """Queue again what the latest slots left without an ended attempt; returns whether some of it is still queued.
 
         What is still queued so late may be in nobody's hands, or in those of a consumer that the registry has
-        forgotten, or calls offline although it lived on for a moment; then nobody's beat would ever give it back.
-        While they are fewer than `before`, as the last rescue found them, somebody works on them: nobody is searched.
+        forgotten, or calls offline although it lived on for a moment; then nobody's beat would ever give it back, and
+        `search` finds it. Mostly it is a floor that takes a few minutes: the search can wait for the next rescue.
         """
         try:
-            queued = self.ticker.rescue().already_queued
-            if queued and not queued < before:
+            queued = self.ticker.rescue().already_queued > 0
+            if queued and search:
                 self._replace_strays()
         except (DatabaseError, RedisError) as error:
             log.error("rescue failed; it is tried again", extra={"error": type(error).__name__})
-            return 0
+            return True
         return queued
 
     def register(self, sleep: Callable[[float], object]) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from redis import RedisError
 
 from huey_app import build, declare_ticks
 from shared.checks.duties import Duties, Worker
@@ -77,17 +78,24 @@ def test_a_system_that_was_born_just_now_has_missed_nothing(watched: Stage, capl
     assert missed == ["WARNING", "WARNING"]
 
 
-def test_what_was_caught_up_with_a_moment_ago_is_not_rescued_yet(
+def test_what_was_caught_up_with_a_moment_ago_is_not_rescued_yet_and_what_stays_late_is_searched_for(
     watched: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rescues: list[str] = []
-    monkeypatch.setattr(Duties, "rescue", lambda one, _before: rescues.append(one.worker.name) or 0)
+    searches: list[bool] = []
+    is_late = iter([True, False, False])
+
+    def rescue(_one: Duties, *, search: bool) -> bool:
+        searches.append(search)
+        return next(is_late)
+
+    monkeypatch.setattr(Duties, "rescue", rescue)
     declare_ticks(watched.parts.huey, duties(watched.parts), *SCHEDULE)
     control = next(control for control in watched.parts.huey.controls if control.name == "rescue")
     control.function(Turn(threading.Event()))
-    assert (queued(watched), len(rescues)) == (2, 0)
-    control.function(Turn(threading.Event()))
-    assert len(rescues) == 1
+    assert (queued(watched), len(searches)) == (2, 0)
+    for _ in range(3):
+        control.function(Turn(threading.Event()))
+    assert searches == [False, True, False]
 
 
 def test_whatever_is_declared_is_carried_out_by_the_consumer_looks_between_the_ticks_too(watched: Stage) -> None:
@@ -192,15 +200,26 @@ def test_jobs_in_nobodys_hands_are_put_back_by_the_rescue(watched: Stage) -> Non
     assert watched.parts.huey.found_lost == 2
 
 
-def test_while_the_queue_gets_shorter_the_rescue_searches_for_nobody(watched: Stage) -> None:
+def test_the_rescue_says_what_is_late_and_the_next_one_may_search_for_whoever_has_it(watched: Stage) -> None:
     one = duties(watched.parts)
     one.register(never_stopping)
     one.catch_up(due(watched), never_stopping)
     take_everything(watched, "stray:1:abc")
-    assert one.rescue(before=3) == 2
-    assert queued(watched) == 0, "two are fewer than three: somebody ended one"
-    assert one.rescue(before=2) == 2
-    assert queued(watched) == 2, "nobody ended any since: whoever has them is looked for"
+    assert one.rescue(search=False)
+    assert queued(watched) == 0, "whoever has them may be at work"
+    assert one.rescue()
+    assert queued(watched) == 2
+
+
+def test_a_rescue_that_failed_has_the_next_one_search(watched: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = duties(watched.parts)
+    one.catch_up(due(watched), never_stopping)
+
+    def fails() -> set[str]:
+        raise RedisError
+
+    monkeypatch.setattr(watched.parts.huey, "find_lost", fails)
+    assert one.rescue()
 
 
 def test_where_nothing_is_overdue_the_rescue_asks_redis_nothing(

@@ -171,7 +171,7 @@ def heed(heard: Heard | None, consumer: LeasedConsumer) -> None:
     elif heard.status == "paused":
         consumer.pause()
     else:
-        consumer.resume()
+        consumer.resume(heard.share)
     if heard.mail_due:
         consumer.huey.wake("mail")
 

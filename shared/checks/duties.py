@@ -56,10 +56,12 @@ class Worker:
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """What the registry answered to a beat: what an operator wants of this consumer, and whether mail is due."""
+    """What the registry answered to a beat: what an operator wants of this consumer, its share, whether mail is due."""
 
     status: Status
     mail_due: bool
+    share: float
+    """This consumer's threads among those of all that take jobs: 1.0 when it is alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +182,8 @@ class Duties:
         except DatabaseError as error:
             log.error("beat failed", extra={"error": str(error)})
             return None
-        return Heard(answer["status"], answer["mail_due"])
+        share = self.worker.threads / (self.worker.threads + answer["others"])
+        return Heard(answer["status"], answer["mail_due"], share)
 
     def sign_off(self) -> None:
         """The last word of a consumer that handed everything back."""

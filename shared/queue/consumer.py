@@ -127,8 +127,9 @@ class LeasedConsumer(Consumer):  # type: ignore[misc]  # huey has no types
         """Take no more jobs; what runs goes on, what does not goes back."""
         self.fetcher.pause(True)
 
-    def resume(self) -> None:
-        """Take jobs again."""
+    def resume(self, share: float) -> None:
+        """Take jobs: `share` of what waits at once."""
+        self.fetcher.intake.share = share
         self.fetcher.pause(False)
 
     # ---- life

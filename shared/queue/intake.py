@@ -16,11 +16,12 @@ PEEK_EVERY = 72
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What a round trip asks for: `jobs` (0: none, -1: half of what waits, but `least`), how many can start at once,
-    whether jobs flow (then a third of the batch is marked ahead), whether nothing is held that could run, whether to
-    ring for others when jobs are left, and whether to renew the lease."""
+    """What a round trip asks for: `jobs` (0: none, -1: a `share` of what waits, but `least`), how many can start at
+    once, whether jobs flow (then a third of the batch is marked ahead), whether nothing is held that could run, whether
+    to ring for others when jobs are left, and whether to renew the lease."""
 
     jobs: int = 0
+    share: float = 0.5
     may_start: int = 0
     least: int = 1
     flows: bool = False
@@ -60,6 +61,8 @@ class Intake:
         """When the breaker or a pause may let jobs through."""
         self.is_paused = False
         """By an operator's wish, or because nothing could be committed."""
+        self.share = 0.5
+        """Of what waits, as much as is asked for at once: this consumer's threads among all, once that is known."""
         self._waits_to_be_empty = False  # a job that must run alone is next
         self._silences = 0
         self._has_rung = False  # once for each time that it was woken is enough: whoever wakes rings on
@@ -79,6 +82,7 @@ class Intake:
         has_many = self.left is not None and self.left >= 2 * MAX_BATCH
         return Wish(
             jobs=MAX_BATCH if has_many else -1,
+            share=self.share,
             may_start=max(held.workers - held.can_run, 0),
             least=held.workers,
             flows=flows,

@@ -39,6 +39,11 @@ local function is_entry(text) -- an id stands in JSON as it is
   return string.find(text, '^[!-~]+ [!-~]+$') ~= nil and not string.find(text, ' .*["\\]')
 end
 local function key_of(entry) return string.match(entry, '^(%S+)') end
+local function keys_of(entries)
+  local keys = {}
+  for i, entry in ipairs(entries) do keys[i] = key_of(entry) end
+  return keys
+end
 local function id_of(entry) return string.match(entry, ' (%S+)$') end
 local function id_in(body) return string.match(body, '^{"id":"([^"]*)"') end
 local function deaths_in(body) return tonumber(string.match(body, '^{"id":"[^"]*","deaths":(%d+)')) end

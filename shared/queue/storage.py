@@ -126,8 +126,8 @@ class QueueStorage(BaseStorage):  # type: ignore[misc]  # huey has no types
         keys = [self.waiting, self.jobs, self.held_key(worker), self.lease_key(worker), self.doorbell]
         keys += [self.consumers, self.dead, self.pause_key, self._breaker, self.alone, self.dead_flag]
         keys.append(f"{self._breaker}:probe")
-        arguments: list[Any] = [worker, expected, holding, wish.jobs, wish.least, MAX_BATCH, wish.may_start]
-        arguments += [_FRACTION if wish.flows else 0, int(wish.is_empty)]
+        arguments: list[Any] = [worker, expected, holding, wish.jobs, wish.share, wish.least, MAX_BATCH]
+        arguments += [wish.may_start, _FRACTION if wish.flows else 0, int(wish.is_empty)]
         arguments += [round(self.durations.lease * 1000) if wish.renew_lease else 0, int(wish.ring_rest)]
         arguments += [round(self.durations.breaker_open * 1000), round(self.durations.probe_lease * 1000)]
         arguments += [secrets.token_hex(8), MAX_DEAD_LETTERS, round(self.durations.pause * 1000), self.clock()]

@@ -8,16 +8,16 @@
 local waiting, jobs, held, lease, doorbell, consumers = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local dead, pause, breaker, alone, dead_flag, probe = KEYS[7], KEYS[8], KEYS[9], KEYS[10], KEYS[11], KEYS[12]
 -- arguments: the worker; the held text it believes is stored; the one that is true now, without what is settled or
--- taken here; how many to take (0 none, -1: half of what waits, within the bounds that follow); how many of them may
--- start at once, and the fraction that may when jobs stream (0: they do not); whether it holds nothing that could
+-- taken here; how many to take (0: none, -1: a share of what waits), the share, the least and the most; how many of them
+-- may start at once, and the fraction that may when jobs stream (0: they do not); whether it holds nothing that could
 -- run; lease to renew in ms (0: leave it); whether to ring when jobs are left; breaker's open time and probe lease
 -- in ms; token for a probe; most dead letters; the longest that a pause without an end lasts, in ms; now in ms.
-local worker, expected, holding, want = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
-local least, most, first_few, fraction = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
-local is_empty, lease_ms, ring_rest = ARGV[9] == '1', tonumber(ARGV[10]), ARGV[11] == '1'
-local open_ms, probe_ms, token, cap = tonumber(ARGV[12]), tonumber(ARGV[13]), ARGV[14], tonumber(ARGV[15])
-local pause_ms, now = tonumber(ARGV[16]), ARGV[17]
-local at = 18
+local worker, expected, holding, want, share = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
+local least, most, first_few, fraction = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9])
+local is_empty, lease_ms, ring_rest = ARGV[10] == '1', tonumber(ARGV[11]), ARGV[12] == '1'
+local open_ms, probe_ms, token, cap = tonumber(ARGV[13]), tonumber(ARGV[14]), ARGV[15], tonumber(ARGV[16])
+local pause_ms, now = tonumber(ARGV[17]), ARGV[18]
+local at = 19
 local function next_list()
   local items = {}
   for i = 1, tonumber(ARGV[at]) do items[i] = ARGV[at + i] end
@@ -36,16 +36,12 @@ local taken, is_taken, damaged = {}, {}, {}
 -- Take those of `entries` that a job stands behind. Stale ones are passed over; a body that cannot be read is handed out,
 -- to be buried by its taker.
 local function look_at(entries)
-  local sound, keys = {}, {}
+  local sound = {}
   for _, entry in ipairs(entries) do
-    if is_entry(entry) then
-      sound[#sound + 1] = entry
-      keys[#keys + 1] = key_of(entry)
-    else
-      damaged[#damaged + 1] = entry
-    end
+    local list = is_entry(entry) and sound or damaged
+    list[#list + 1] = entry
   end
-  local bodies = call_many('HMGET', jobs, keys)
+  local bodies = call_many('HMGET', jobs, keys_of(sound))
   for i, entry in ipairs(sound) do
     local id = bodies[i] and id_in(bodies[i])
     if bodies[i] and (not id or id == id_of(entry)) and not is_taken[entry] then
@@ -97,7 +93,7 @@ if want ~= 0 then
       pop(want)
     else
       local total = call('LLEN', waiting)
-      local count = math.min(math.max(math.ceil(total / 2), least), most, total)
+      local count = math.min(math.max(math.ceil(total * share), least), most, total)
       left = total - count
       if count > 0 then pop(count) end
     end
@@ -169,14 +165,11 @@ if before ~= expected then
     now_held[#now_held + 1] = (i <= 2 * may_start and 'R ' or 'B ') .. taken[i] .. '\n'
   end
   -- What an answer gave that never arrived goes back to the front, and what must run alone to its like.
-  local unheard, keys = {}, {}
+  local unheard = {}
   for _, entry in ipairs(order) do
-    if not known[entry] then
-      unheard[#unheard + 1] = entry
-      keys[#keys + 1] = key_of(entry)
-    end
+    if not known[entry] then unheard[#unheard + 1] = entry end
   end
-  local bodies = call_many('HMGET', jobs, keys)
+  local bodies = call_many('HMGET', jobs, keys_of(unheard))
   for i = #unheard, 1, -1 do
     local entry, body = unheard[i], bodies[i]
     if body and owned[entry] == 'F' then
@@ -211,18 +204,18 @@ if #stored > 0 then
   call_many('HSET', jobs, pairs_to_set)
 end
 if #acked > 0 then
-  local keys = {}
-  for i, entry in ipairs(acked) do keys[i] = key_of(entry) end
+  local keys = keys_of(acked)
   call_many('HDEL', jobs, keys)
   if flags[4] then -- a success resolves the dead letter of its key
     call_many('HDEL', dead, keys)
     if redis.call('EXISTS', dead) == 0 then redis.call('DEL', dead_flag) end
   end
 end
-for _, entry in ipairs(dropped) do -- expired: its key may be a newer job's by now
-  local body = call('HGET', jobs, key_of(entry))
-  if body and id_in(body) == id_of(entry) then redis.call('HDEL', jobs, key_of(entry)) end
+local bodies, expired = call_many('HMGET', jobs, keys_of(dropped)), {}
+for i, entry in ipairs(dropped) do -- its key may be a newer job's by now
+  if bodies[i] and id_in(bodies[i]) == id_of(entry) then expired[#expired + 1] = key_of(entry) end
 end
+call_many('HDEL', jobs, expired)
 call_many('RPUSH', waiting, front)
 call_many('LPUSH', waiting, back)
 for i = 1, #buried, 2 do

@@ -12,8 +12,7 @@ if lease_left ~= -2 then -- set by hand, or damaged, it shall end
 end
 
 local tags, order = tags_in(redis.call('MGET', held)[1])
-local keys = {}
-for i, entry in ipairs(order) do keys[i] = key_of(entry) end
+local keys = keys_of(order)
 local bodies = call_many('HMGET', jobs, keys)
 local given_back, suspects, poisoned = {}, {}, 0
 for i, entry in ipairs(order) do

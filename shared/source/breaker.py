@@ -119,7 +119,7 @@ class Breaker:
         try:
             verdict = self._run("allow", Permit(probe=token))
         except RedisError:
-            return self._lost()
+            return self.lost()
         if verdict == "none":
             return NotNow(max(self.last_seen.retry_after, 0.001))
         return self.permit_now(token if verdict == "probe" else None)
@@ -149,7 +149,7 @@ class Breaker:
         except RedisError as error:
             if is_wrong_type(error):
                 return self._see("")  # nothing of ours; the next change is written over it
-            self._lost()
+            self.lost()
             return self.last_seen
 
     def reset(self) -> None:
@@ -175,7 +175,7 @@ class Breaker:
         try:
             self._run(verb, permit)
         except RedisError as error:
-            self._lost()
+            self.lost()
             _log.warning("breaker: %s not recorded: %s", verb, type(error).__name__)
 
     def _run(self, verb: str, permit: Permit) -> str:
@@ -194,6 +194,7 @@ class Breaker:
         self.saw(value or "", 0.0)
         return self.last_seen
 
-    def _lost(self) -> Unknown:
+    def lost(self) -> Unknown:
+        """Redis does not answer."""
         self.last_seen = BreakerStatus(state="UNKNOWN")
         return Unknown()

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol, Self, TypeVar
 
+from shared.redis import RedisError
 from shared.sections.section import Section
 from shared.source.answers import (
     Answer,
@@ -52,11 +53,22 @@ class Paced:
     turns: Turns | None = None
 
     def allow(self) -> Permit | NotNow | Unknown:
-        """Ask before a call; Redis only when it was not asked a moment ago."""
+        """Ask before a call; Redis only when it was not asked a moment ago, and for turns along with the breaker."""
         if left := self.pause.left:
             return NotNow(left)
-        if self.turns and self.turns.are_given and self.breaker.last_seen.state == "CLOSED":
-            return self.breaker.permit_now()
+        if self.turns and self.breaker.last_seen.state == "CLOSED":
+            if self.turns.are_given:
+                return self.breaker.permit_now()
+            try:
+                told = self.turns.take_ahead()
+            except NoTurnError as error:
+                return NotNow(error.seconds)
+            except RedisError:
+                return self.breaker.lost()
+            if told is not None:
+                self.breaker.saw(told, 0.0)
+                if self.breaker.last_seen.state == "CLOSED":
+                    return self.breaker.permit_now()
         return self.breaker.allow()
 
     def record_success(self, permit: Permit) -> None:

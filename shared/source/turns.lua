@@ -1,12 +1,13 @@
--- When the next calls to a source may begin, over all servers. KEYS: pause, turns. ARGV: see `arguments` below.
--- Answers {how many calls, ms until the first of them}, or {0, ms until it is worth asking again, whether for a pause}.
+-- When the next calls to a source may begin, over all servers. KEYS: pause, turns, breaker. ARGV: see `arguments` below.
+-- Answers {how many calls, ms until the first of them}, or {0, ms until it is worth asking again}; then whether that is
+-- for a pause, and what is stored of the breaker, so that nobody asks for it beside this.
 -- Calls begin at marks, one at each, so that they are evenly spaced; who is given marks uses each at its time or not at
 -- all. Of the two lanes each belongs to one holder at a time, who makes one call at a time: never more than two at once.
 -- A killed holder's lane is free when its last call would have ended.
 -- Stored is a text with a line for each thing: "next TIME" is the next mark, "LANE UNTIL HOLDER" whose a lane is,
 -- "LANE:waits UNTIL HOLDER" who waits for it, "began TIME TIME ..." when calls began between the marks.
 
-local pause, turns = KEYS[1], KEYS[2]
+local pause, turns, breaker = KEYS[1], KEYS[2], KEYS[3]
 -- arguments: the lane; the holder; how many calls it wants (0: it gives its lane back); ms between marks; the longest
 -- time that marks are given for; how long a call may take; how many calls of people, who wait, may begin between the
 -- marks in a minute; the minute.
@@ -18,8 +19,8 @@ local WAITS_MS = 5000
 local now = now_ms()
 local latest = now + 3 * horizon + call_ms -- a time beyond this is none of ours
 
-local texts = redis.call('MGET', pause, turns)
-local lines = {}
+local texts = redis.call('MGET', pause, turns, breaker)
+local lines, state = {}, texts[3] or ''
 for name, words in string.gmatch(texts[2] or '', '(%S+) ([^\n]*)\n') do lines[name] = words end
 local function time_in(words)
   local time = tonumber(string.match(words or '', '^(%d+)')) or 0
@@ -43,20 +44,20 @@ local owner, waiter = holder_in(lane), holder_in(waits)
 if want == 0 then
   if owner == holder then lines[lane] = nil end
   store()
-  return {0, 0, 0}
+  return {0, 0, 0, ''}
 end
 local left = read_pause(texts[1], now)
-if left > 0 then return {0, left, 1} end
+if left > 0 then return {0, left, 1, ''} end
 if owner and owner ~= holder then
   local wait = time_in(lines[lane]) - call_ms - now
   if not waiter or waiter == holder then lines[waits] = stamp(now + WAITS_MS, holder) end
   store()
-  return {0, math.max(math.min(wait, WAITS_MS / 2), 250), 0}
+  return {0, math.max(math.min(wait, WAITS_MS / 2), 250), 0, state}
 end
 if waiter and waiter ~= holder then -- whoever waits comes before whoever comes again
   lines[lane] = nil
   store()
-  return {0, 500, 0}
+  return {0, 500, 0, state}
 end
 
 local began = {}
@@ -69,11 +70,11 @@ if lane == 'people' and #began < between then
   first, count = now, 1
   began[#began + 1] = stamp(now)
 elseif first > now + horizon then -- others have so many marks in hand
-  return {0, first - now - horizon, 0}
+  return {0, first - now - horizon, 0, state}
 else
   next_mark = first + count * spacing
 end
 lines.next, lines.began = stamp(next_mark), #began > 0 and table.concat(began, ' ') or nil
 lines[lane], lines[waits] = stamp(first + (count - 1) * spacing + call_ms, holder), nil
 store()
-return {count, first - now, 0}
+return {count, first - now, 0, state}

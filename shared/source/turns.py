@@ -42,7 +42,7 @@ class Pause:
 
     def __init__(self, client: Redis, circuit: str, durations: Durations) -> None:
         """`circuit` is the key of the source's breaker."""
-        self.key = f"{circuit}:pause"
+        self.circuit, self.key = circuit, f"{circuit}:pause"
         self._client, self._durations = client, durations
         self._ends_at = 0.0
 
@@ -95,7 +95,7 @@ class Turns:
     ) -> None:
         """`pause` is the source's; `holder` names this process among all."""
         self._client, self._pause = client, pause
-        self._keys = [pause.key, pause.key.removesuffix("pause") + "turns"]
+        self._keys = [pause.key, f"{pause.circuit}:turns", pause.circuit]
         self._lane, self._holder = lane, holder
         self._clock, self._sleep = clock, sleep
         between = calls_a_minute // 10 if calls_a_minute >= 10 else 0
@@ -109,6 +109,7 @@ class Turns:
         self._spacing = spacing_ms / 1000
         self._last_mark = -math.inf
         self._want = 1
+        self._breaker = ""
 
     @property
     def are_given(self) -> bool:
@@ -120,6 +121,23 @@ class Turns:
         with self._one:
             self._forget_the_past()
             self._want = max(self._want, calls - len(self._marks))
+
+    def take_ahead(self) -> str | None:
+        """Take turns before one is needed, unless some are in hand; people's lane is for one call at a time.
+
+        Returns what is stored of the breaker, which Redis tells along; None where it was not asked.
+        Raises `RedisError`, and `NoTurnError` for a pause.
+        """
+        if self._lane == "people" or not self._one.acquire(blocking=False):
+            return None
+        try:
+            self._forget_the_past()
+            if self._marks:
+                return None
+            self._take()
+            return self._breaker
+        finally:
+            self._one.release()
 
     @contextmanager
     def turn(self, seconds: float) -> Iterator[None]:
@@ -142,7 +160,10 @@ class Turns:
                 raise NoTurnError(left)
             self._forget_the_past()
             now = self._clock()
-            wait = self._marks[0] - now if self._marks else self._take()
+            try:
+                wait = self._marks[0] - now if self._marks else self._take()
+            except RedisError as error:
+                raise NoTurnError(_LOST_SECONDS) from error
             if wait > ends_at - now:
                 raise NoTurnError(wait)
             if wait > 0:
@@ -159,7 +180,10 @@ class Turns:
             self._want = 1
 
     def _take(self) -> float:
-        """Ask for marks, sixteen times as many as last time if all those were used; returns the seconds to wait."""
+        """Ask for marks, sixteen times as many as last time if all those were used; returns the seconds to wait.
+
+        Raises `RedisError`, and `NoTurnError` for a pause.
+        """
         count, wait, is_paused = self._ask(self._want)
         if is_paused:
             self._pause.is_on(wait)
@@ -173,13 +197,11 @@ class Turns:
 
     def _give_back(self) -> None:
         """Let others have the lane; when that cannot be told, it is theirs after a while."""
-        with suppress(NoTurnError):
+        with suppress(RedisError):
             self._ask(0)
 
     def _ask(self, want: int) -> tuple[int, float, bool]:
         """How many marks we get, in how many seconds the first is or there may be some, and whether for a pause."""
-        try:
-            count, wait, paused = _TURNS(self._client, self._keys, [self._lane, self._holder, want, *self._limits])
-        except RedisError as error:
-            raise NoTurnError(_LOST_SECONDS) from error
+        arguments = [self._lane, self._holder, want, *self._limits]
+        count, wait, paused, self._breaker = _TURNS(self._client, self._keys, arguments)
         return count, wait / 1000, bool(paused)

@@ -4,7 +4,7 @@ set check_function_bodies = off;  -- they name functions of other files
 
 -- pmc_beat: a consumer says that it lives, and learns what it should do and whom it has to replace. A consumer that
 -- was declared dead but still runs is active again with this beat; what an operator set (paused, draining) stays.
--- A worker is dead when its last beat is older than `dead_after_seconds` (default 60) by the server's clock; it is cut
+-- `others`: how many threads all others that take jobs have. A worker is dead when its last beat is older than `dead_after_seconds` (default 60) by the server's clock; it is cut
 -- off when it says so itself: then its lease in Redis runs out although it beats.
 create or replace function public.pmc_beat(p_worker jsonb, p_now timestamptz default null) returns jsonb
 language plpgsql security definer set search_path = '' as $$
@@ -12,6 +12,7 @@ declare
     v_status text;
     v_dead jsonb;
     v_cut_off jsonb;
+    v_others bigint;
 begin
     insert into pickmyclass.workers as w (
         worker_id, worker_name, host, max_concurrent_jobs, current_jobs, figures, capabilities)
@@ -33,8 +34,11 @@ begin
     from pickmyclass.workers w
     where w.status <> 'offline' and w.worker_id <> p_worker ->> 'worker_id'
       and not v_dead ? w.worker_id and w.figures #>> '{redis,connected}' = 'false';
-    return jsonb_build_object(
-        'status', v_status, 'dead', v_dead, 'cut_off', v_cut_off, 'mail_due', pickmyclass.is_mail_due());
+    select coalesce(sum(w.max_concurrent_jobs), 0) into v_others
+    from pickmyclass.workers w
+    where w.status = 'active' and w.worker_id <> p_worker ->> 'worker_id' and not (v_dead || v_cut_off) ? w.worker_id;
+    return jsonb_build_object('status', v_status, 'dead', v_dead, 'cut_off', v_cut_off, 'others', v_others,
+                              'mail_due', pickmyclass.is_mail_due());
 end $$;
 
 -- pmc_set_worker_status: by an operator, by a consumer that stops, or by one that has taken a dead one's jobs over

@@ -364,6 +364,17 @@ def test_a_worker_is_dead_a_minute_after_its_last_beat(database: Database, world
     assert beat(database, "alive", dead_after_seconds=6)["dead"] == ["quiet", "late"]
 
 
+def test_a_beat_tells_how_many_threads_the_others_have_that_take_jobs(database: Database, world: World) -> None:
+    assert beat(database, "alone")["others"] == 0
+    for worker in ("quiet", "paused", "cut-off"):
+        beat(database, worker, figures={"redis": {"connected": worker != "cut-off"}})
+    beat(database, "big", max_concurrent_jobs=12)
+    silence(world, "quiet", 61)
+    database.call("pmc_set_worker_status", p_worker_id="paused", p_status="paused")
+    assert beat(database, "alone")["others"] == 12
+    assert beat(database, "big", max_concurrent_jobs=12)["others"] == 4
+
+
 def test_a_dead_worker_goes_offline_when_its_jobs_were_taken_over(database: Database, world: World) -> None:
     beat(database, "quiet")
     silence(world, "quiet", 61)

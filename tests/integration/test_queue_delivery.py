@@ -11,6 +11,10 @@ from functools import partial
 import pytest
 import redis
 
+from huey_app import heed
+from shared.checks.duties import Heard
+from shared.queue.holdings import Holdings, Settlement
+from shared.queue.intake import Intake
 from shared.queue.jobs import GiveUp, Job, Park, PauseQueue, PushResult, RetryLater
 from shared.redis import connect_redis
 from tests.support.redis import NOW, QUICK, Workplace, command_counts, wait_until
@@ -342,6 +346,24 @@ def test_whoever_takes_some_of_what_waits_rings_for_the_rest(any_redis_url: str,
     one.huey.push(jobs("a", "b", "c", "d"), NOW)
     wait_until(lambda: all(event.is_set() for event in works.values()))
     one.wait_until_settled()
+
+
+@pytest.mark.parametrize(("share", "taken"), [(1.0, 20), (0.25, 5), (0.01, 4)])
+def test_a_consumer_takes_its_share_of_what_waits_but_as_many_as_it_has_threads(
+    any_redis_url: str, queue_on: Places, share: float, taken: int
+) -> None:
+    place = queue_on(any_redis_url)
+    place.huey.push(jobs(*(f"job-{number}" for number in range(20))), NOW)
+    intake, held = Intake(), Holdings(4)
+    intake.share = share
+    answer = place.huey.storage.take("one", "", "", Settlement(), intake.wish(held, flows=False))
+    assert (len(answer.deliveries), answer.left) == (taken, 20 - taken)
+
+
+def test_the_share_is_what_the_registry_says(any_redis_url: str, queue_on: Places) -> None:
+    consumer = queue_on(any_redis_url).consume()
+    heed(Heard("active", False, share=0.2), consumer)
+    assert consumer.fetcher.intake.share == 0.2
 
 
 def test_hueys_own_call_queues_a_job(any_redis_url: str, queue_on: Places) -> None:

@@ -103,7 +103,7 @@ def test_a_paused_consumer_takes_nothing_until_resumed(any_redis_url: str, queue
     other.consume("two")
     other.wait_for_runs(2)
     assert place.runs == []
-    consumer.resume()
+    consumer.resume(0.5)
     other.stop(other.consumers[0][0])
     place.huey.push(jobs("c"), NOW)
     place.wait_for_runs(1)
@@ -146,7 +146,7 @@ def test_a_consumer_that_cannot_beat_leaves_its_jobs_to_the_others_until_it_can(
     other.stop(other.consumers[0][0])
     may_end.set()
     place.huey.push(jobs("d"), NOW)
-    heed(Heard("active", False), consumer)
+    heed(Heard("active", False, share=1.0), consumer)
     place.wait_for_runs(2)
     assert (place.runs, sorted(other.runs)) == (["a", "d"], ["b", "c"])
 

@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 from shared.durations import Durations
 from shared.redis import connect_redis, wall_clock
 from shared.source import turns
+from shared.source.breaker import MAX_FAILURES, Breaker, NotNow, Permit, Unknown
+from shared.source.sources import Paced
 from shared.source.turns import Lane, NoTurnError, Pause, Turns
 from tests.support.redis import command_counts
 from workshop.parts.redis import EmbeddedRedis
@@ -220,7 +222,7 @@ def test_whoever_asks_when_there_are_never_too_many_calls_nor_more_than_two_at_o
             continue  # a process asks again when it has used what it has
         if before:
             before.given_back = server.now  # none of its calls is on its way, and marks to come are not used
-        count, wait, _ = run(None, ["test:pause", "test:turns"], [lane, holder, want, *limits])
+        count, wait, *_ = run(None, ["test:pause", "test:turns", "test:breaker"], [lane, holder, want, *limits])
         if count:
             grant = Grant(lane, holder, server.now + wait / 1000, count, limits[0] / 1000)
             grants.append(grant)
@@ -312,3 +314,54 @@ def test_calls_that_are_told_of_before_are_given_their_marks_together(server: Se
                 pass
         assert server.takes == asked + 1
         server.sleep(40)  # the rest of the minute nobody calls
+
+
+class TestTheGateBeforeAPacedSource:
+    """Turns and the breaker are asked for together."""
+
+    def gate(self, server: Server) -> Paced:
+        pause = server.pause()
+        return Paced(Breaker(server.client, "test:", "bell", DURATIONS, "asu"), pause, server.turns("queue"))
+
+    def test_one_round_trip_tells_both(self, server: Server) -> None:
+        gate = self.gate(server)
+        server.client.config_resetstat()
+        assert isinstance(gate.allow(), Permit)
+        counts = command_counts(server.client)
+        assert (server.takes, counts.get("get", 0), counts["mget"]) == (1, 0, 1)
+        assert isinstance(gate.allow(), Permit)
+        assert server.takes == 1, "the turn is in hand"
+
+    def test_a_breaker_that_others_opened_is_noticed(self, server: Server) -> None:
+        gate, others = self.gate(server), self.gate(server).breaker
+        for _ in range(MAX_FAILURES):
+            others.record_failure(others.permit_now())
+        answer = gate.allow()
+        assert isinstance(answer, NotNow)
+        assert answer.retry_after == pytest.approx(DURATIONS.breaker_open, abs=1)
+
+    def test_a_pause_of_others_holds_back_before_anything_is_asked(self, server: Server) -> None:
+        gate = self.gate(server)
+        server.pause().extend(60)
+        answer = gate.allow()
+        assert isinstance(answer, NotNow)
+        assert answer.retry_after == pytest.approx(60, abs=1)
+
+    def test_whether_a_call_may_be_made_is_unknown_without_redis(self) -> None:
+        nowhere = connect_redis("redis://127.0.0.1:9")
+        pause = Pause(nowhere, "test:circuit:asu", DURATIONS)
+        taker = Turns(nowhere, pause, lane="queue", holder="one", calls_a_minute=30, durations=DURATIONS)
+        gate = Paced(Breaker(nowhere, "test:", "bell", DURATIONS, "asu"), pause, taker)
+        assert isinstance(gate.allow(), Unknown)
+        nowhere.close()
+
+    def test_while_another_thread_waits_for_its_turn_the_breaker_is_asked_alone(self, server: Server) -> None:
+        gate = self.gate(server)
+        begin(server, server.turns("queue", "another server"), 1)  # the lane is theirs for a while
+        assert isinstance(gate.allow(), Permit)
+        assert gate.turns
+        asked = []
+        gate.turns._sleep = lambda seconds: (asked.append(gate.allow()), server.sleep(seconds))
+        with gate.turns.turn(60):
+            assert asked
+            assert all(isinstance(answer, Permit) for answer in asked)

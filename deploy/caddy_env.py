@@ -11,7 +11,8 @@ import re
 import sys
 from urllib.parse import urlsplit
 
-from shared.settings import ROOT, Settings, SettingsError, load
+from deploy.balancer import BALANCER, own_functions
+from shared.settings import Settings, SettingsError, load
 
 BODY_BYTES = 64 * 1024 + 1
 
@@ -23,19 +24,16 @@ def environment(settings: Settings, caddy_version: str = "") -> dict[str, str]:
     site = urlsplit(settings.site_url)
     if site.path or not site.hostname:
         raise ValueError("SITE_URL: must be https:// and a host name, without a path, for Caddy to serve it")
-    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.host, settings.host)  # noqa: S104 - compared, not bound
     variables = {
         "DOMAIN": site.netloc if site.scheme == "https" else f"http://{site.netloc}",
-        "FUNCTIONS": f"{host}:{settings.port}",
+        "FUNCTIONS": own_functions(settings),
     }
     if settings.site_upstream is not None:
         if urlsplit(settings.site_upstream).path:
             raise ValueError("SITE_UPSTREAM: must be scheme, host and port, without a path: Caddy proxies whole sites")
         variables["SITE_UPSTREAM"] = settings.site_upstream
     if settings.upstreams is not None:
-        variables["UPSTREAMS"] = settings.upstreams.replace(",", " ")
-        variables["BALANCING"] = "several"
-        variables["BALANCER"] = str(ROOT / "deploy" / "balancer.caddy")
+        variables["BALANCER"] = BALANCER
     numbers = re.match(r"v?(\d+)\.(\d+)", caddy_version)
     if numbers and (int(numbers[1]), int(numbers[2])) >= (2, 7):
         variables["REQUEST_BUFFERS"] = f"request_buffers {BODY_BYTES}"

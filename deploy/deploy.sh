@@ -141,6 +141,7 @@ deploy() {
     fi
     check_tool
     check_caddyfile
+    check_balancer
     snapshot=$(mktemp)
     tool deploy/health.py snapshot "$snapshot"
     [[ $ROLL_BACK == yes ]] || dump_and_migrate
@@ -215,6 +216,17 @@ check_caddyfile() {
     mv -f "$release/caddy.env.new" "$release/caddy.env"
 }
 
+check_balancer() {
+    # Only with UPSTREAMS: then there is something to check, and HAProxy to check it.
+    python "$release" deploy/balancer.py >"$release/haproxy.new" || die "the settings do not do for HAProxy"
+    if [[ -s $release/haproxy.new ]]; then
+        command -v haproxy >/dev/null || die "UPSTREAMS needs HAProxy: apt-get install haproxy"
+        haproxy -c -f "$release/haproxy.new" >"$release/haproxy.check" 2>&1 ||
+            die "HAProxy's configuration is not valid, see $release/haproxy.check"
+    fi
+    mv -f "$release/haproxy.new" "$release/haproxy.cfg"
+}
+
 dump_and_migrate() {
     [[ $MIGRATE == yes ]] || return 0
     if [[ $DUMP == yes ]]; then
@@ -262,8 +274,20 @@ follow_link() { # follow_link OTHER: units, Caddy and processes become those of 
         # Caddy is restarted only for a change: it takes a moment from the site
         { cmp -s "$1/Caddyfile" "$now/Caddyfile" && cmp -s "$1/caddy.env" "$now/caddy.env"; } || systemctl restart caddy
     fi
+    follow_balancer "$1/haproxy.cfg" "$now/haproxy.cfg"
     systemctl restart pickmyclass-functions.service pickmyclass-consumer.service
     systemctl start pickmyclass.target
+}
+
+follow_balancer() { # follow_balancer BEFORE NOW: HAProxy balances as the current release says, or not at all
+    local place=$ROOT/etc/haproxy/haproxy.cfg
+    if [[ -s $2 ]]; then
+        link "$CURRENT/haproxy.cfg" "$place"
+        cmp -s "$1" "$2" || systemctl restart haproxy
+        systemctl enable --quiet haproxy
+    elif [[ -s $1 ]]; then
+        systemctl disable --quiet --now haproxy
+    fi
 }
 
 go_back() { # from the release on trial to the one before; false when that is not ready either

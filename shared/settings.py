@@ -122,7 +122,7 @@ class Settings(BaseModel):
     supabase_jwt_secret: str | None = Field(None, repr=False, description="Verifies users' tokens signed with HS256.")
     site_upstream: HttpUrl | None = Field(None, description="Where the site's own pages are served (Caddy).")
     upstreams: Annotated[str, AfterValidator(values.host_ports)] | None = Field(
-        None, description="Functions of other servers that Caddy shares requests with: host:port, by commas."
+        None, description="Functions of other servers that HAProxy shares requests with: host:port, by commas."
     )
     operator_email: Annotated[str, AfterValidator(values.sender)] | None = Field(
         None, description="Where people reach whoever runs this, as the legal pages say."

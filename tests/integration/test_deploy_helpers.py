@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from deploy.balancer import configuration
 from deploy.caddy_env import environment
 from deploy.dump import dump, program
 from deploy.health import ranks, wait, worse
@@ -37,12 +38,12 @@ def test_a_newer_caddy_is_told_of_buffers_in_its_own_words() -> None:
     assert "SITE_UPSTREAM" not in environment(settings, "2.6.2")
 
 
-def test_with_other_servers_caddy_balances() -> None:
-    given = {"site_url": "https://classes.example.edu", "upstreams": "10.0.0.2:8080, 10.0.0.3:8080"}
-    told = environment(Settings.model_validate(given), "2.6.2")
-    assert told["UPSTREAMS"] == "10.0.0.2:8080 10.0.0.3:8080"
-    assert told["BALANCING"] == "several"
-    assert Path(told["BALANCER"]).is_file()
+def test_with_other_servers_caddy_sends_calls_to_the_balancer_which_knows_them_all() -> None:
+    given = {"site_url": "https://classes.example.edu", "upstreams": "10.0.0.2:8080, 10.0.0.3:8080", "host": "0.0.0.0"}
+    settings = Settings.model_validate(given)
+    assert environment(settings, "2.6.2")["BALANCER"] == "127.0.0.1:8090"
+    servers = [line.split()[-1] for line in configuration(settings).splitlines() if line.startswith("\tserver ")]
+    assert servers == ["127.0.0.1:8080", "10.0.0.2:8080", "10.0.0.3:8080", "127.0.0.1:8080"], "the last: for itself"
 
 
 @pytest.mark.parametrize(

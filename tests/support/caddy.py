@@ -49,8 +49,8 @@ class Answer:
 class Caddy:
     """One server; `request` talks TLS to it and trusts nothing but its own authority."""
 
-    def __init__(self, folder: Path, functions: str, site: str | None, others: str | None = None) -> None:
-        """`others`: the functions of other servers, separated by blanks, that `balancer_port` shares calls with."""
+    def __init__(self, folder: Path, functions: str, site: str | None, balancer: str | None = None) -> None:
+        """`balancer`: what shares calls with other servers."""
         self.folder, self.access_log = folder, folder / "access.log"
         self.http_port, self.https_port = free_port(), free_port()
         environ = {name: value for name, value in os.environ.items() if name != "SITE_UPSTREAM"}
@@ -65,11 +65,8 @@ class Caddy:
         }
         if site is not None:
             environ["SITE_UPSTREAM"] = site
-        self.balancer_port = free_port()
-        if others is not None:
-            balancer = str(ROOT / "deploy" / "balancer.caddy")
-            environ |= {"UPSTREAMS": others, "BALANCING": "several", "BALANCER": balancer}
-            environ |= {"BALANCER_PORT": str(self.balancer_port)}
+        if balancer is not None:
+            environ["BALANCER"] = balancer
         self._stderr = (folder / "stderr").open("wb")
         command = ["caddy", "run", "--config", str(CADDYFILE), "--adapter", "caddyfile"]
         self._child: Child = start_child(command, env=environ, stdout=subprocess.DEVNULL, stderr=self._stderr)
@@ -188,10 +185,10 @@ class Backend:
 
 
 @contextlib.contextmanager
-def running_caddy(functions: str, site: str | None = None, others: str | None = None) -> Iterator[Caddy]:
-    """A Caddy in front of `functions` and of `others`, with the site's pages at `site` or nowhere."""
+def running_caddy(functions: str, site: str | None = None, balancer: str | None = None) -> Iterator[Caddy]:
+    """A Caddy in front of `functions`, or of `balancer` before them, with the site's pages at `site` or nowhere."""
     with tempfile.TemporaryDirectory(prefix="pickmyclass-caddy-") as folder:
-        caddy = Caddy(Path(folder), functions, site, others)
+        caddy = Caddy(Path(folder), functions, site, balancer)
         try:
             yield caddy
         finally:

@@ -130,27 +130,31 @@ def upgrades_one_by_one(stage: Stage) -> None:
 
 
 def balances(stage: Stage) -> None:
-    """A thousand requests through the balancer; one server's functions are restarted, then killed, then cut off."""
+    """A thousand requests through the balancer; the functions of one server and the other are restarted and killed."""
     first, second = stage.servers
     with stage.act(f"{_REQUESTS} POST process-section through the balancer") as said:
         second.box.run(f"printf 'HOST={second.box.address}\\n' >> {SETTINGS} && systemctl restart pickmyclass.target")
         second.box.run(f"ufw allow proto tcp from {first.box.address} to {second.box.address} port 8080")
+        first.box.run(f"curl -sS -m 10 --retry 20 --retry-connrefused http://{second.box.address}:8080/api/live")
+        first.box.run("apt-get install -q -y --no-install-recommends haproxy", timeout=300)
         first.box.run(f"printf 'UPSTREAMS={second.box.address}:8080\\n' >> {SETTINGS}")
         status, words = first.deploy("--force --hold 5")
         assert status == 0, f"status {status}: {words[-900:]}"
         answers: list[str] = []
-        harm = {_REQUESTS // 4: "systemctl restart", _REQUESTS // 2: "systemctl kill -s KILL"}
+        restart, kill = "systemctl restart", "systemctl kill -s KILL"
+        harm = {200: (second, restart), 400: (second, kill), 600: (first, restart), 800: (first, kill)}
         with ThreadPoolExecutor(8) as pool, ThreadPoolExecutor(1) as hand:
             for number in range(_REQUESTS):
                 if number in harm:
-                    hand.submit(second.box.run, f"{harm[number]} pickmyclass-functions")
+                    server, command = harm[number]
+                    hand.submit(server.box.run, f"{command} pickmyclass-functions")
                 pool.submit(_post, stage, number, answers)
                 while pool._work_queue.qsize() > 16:
                     time.sleep(0.01)
         failed = [answer for answer in answers if answer != "200"]
         assert not failed, f"{len(failed)} of {len(answers)} failed: {sorted(set(failed))}"
         theirs = second.box.run("journalctl -u pickmyclass-functions -o cat | grep -c process-section || true")
-        said.append(f"0 of {len(answers)} failed; the second server's functions were restarted and killed on the way")
+        said.append(f"0 of {len(answers)} failed; the functions of each server were restarted and killed on the way")
         said.append(f"its log has {theirs.strip()} of them")
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from workshop.rehearsal import network, one_server
-from workshop.rehearsal.operator import REPO, SETTINGS
+from workshop.rehearsal.operator import REPO, SETTINGS, Server
 from workshop.rehearsal.stage import Stage
 from workshop.rehearsal.town import ADDRESS, wait_until
 
@@ -15,6 +15,7 @@ RECOVERY_SECONDS = 60.0
 """How long a lost server may keep its jobs from the others."""
 _LOOK_UP_MS = 400
 _REQUESTS = 1000
+_READY = "/api/monitoring/health?probe=ready"
 _POST = (
     "curl -sS -m 60 -o /dev/null -w '%{{http_code}}' -H 'Authorization: Bearer {secret}'"
     " -H 'Content-Type: application/json' -d '{body}' http://127.0.0.1:8090/api/queue/process-section"
@@ -33,7 +34,7 @@ def joins(stage: Stage) -> None:
         second.box.run(f"{REPO}/deploy/setup-vps.sh --joins /root/join.env", timeout=600)
         second.secret = first.secret
         status, words = second.deploy("--no-migrate --hold 5")
-        ready = "curl -s http://127.0.0.1:8080/api/monitoring/health?probe=ready"
+        ready = f"curl -s http://127.0.0.1:8080{_READY}"
         assert status == 0, f"status {status}: {words[-500:]} {second.box.run(ready, check=False)}"
         said.append(f"both run {second.in_service()}")
         wait_until(lambda: len(_alive(stage)) == 2, "both consumers beat", 60)
@@ -142,12 +143,11 @@ def balances(stage: Stage) -> None:
         assert status == 0, f"status {status}: {words[-900:]}"
         answers: list[str] = []
         restart, kill = "systemctl restart", "systemctl kill -s KILL"
-        harm = {200: (second, restart), 400: (second, kill), 600: (first, restart), 800: (first, kill)}
+        harm = {150: (second, restart), 350: (second, kill), 550: (first, restart), 750: (first, kill)}
         with ThreadPoolExecutor(8) as pool, ThreadPoolExecutor(1) as hand:
             for number in range(_REQUESTS):
                 if number in harm:
-                    server, command = harm[number]
-                    hand.submit(server.box.run, f"{command} pickmyclass-functions")
+                    hand.submit(_harm, *harm[number])
                 pool.submit(_post, stage, number, answers)
                 while pool._work_queue.qsize() > 16:
                     time.sleep(0.01)
@@ -156,6 +156,14 @@ def balances(stage: Stage) -> None:
         theirs = second.box.run("journalctl -u pickmyclass-functions -o cat | grep -c process-section || true")
         said.append(f"0 of {len(answers)} failed; the functions of each server were restarted and killed on the way")
         said.append(f"its log has {theirs.strip()} of them")
+
+
+def _harm(server: Server, command: str) -> None:
+    """To the functions of one server, until they are ready again."""
+    server.box.run(f"{command} pickmyclass-functions; sleep 1")  # what was killed may answer for a moment
+    address = server.box.run(f"sed -n s/^HOST=//p {SETTINGS}").strip() or "127.0.0.1"
+    ready = f"curl -sf -m 5 -o /dev/null http://{address}:8080{_READY}"
+    wait_until(lambda: server.box.status(ready)[0] == 0, f"{server.box.name} is ready", 60)
 
 
 def _post(stage: Stage, number: int, answers: list[str]) -> None:

@@ -44,7 +44,8 @@ def build(parts: Wiring, *, replay: bool = False, errors: LastError | None = Non
     huey, settings = parts.huey, parts.settings
     parts.lane, parts.replay = "queue", parts.replay or replay
     worker, heart = _worker(parts, replay), Heartbeat(settings.heartbeat_url)
-    duties = Duties(parts.database, huey, parts.ticker, worker, parts.durations, parts.clock, heart)
+    turns = parts.turns if "asu" in settings.sources else None
+    duties = Duties(parts.database, huey, parts.ticker, worker, parts.durations, parts.clock, heart, turns)
     declare_task(huey, parts)
     if not replay:
         declare_ticks(huey, duties, settings.cron_schedule, settings.cron_timezone)
@@ -62,6 +63,8 @@ def build(parts: Wiring, *, replay: bool = False, errors: LastError | None = Non
     @huey.on_shutdown(name="sign_off")  # type: ignore[untyped-decorator]  # huey has no types
     def sign_off() -> None:
         # With jobs still in its name it stays listed until the others find it dead, and take them over first.
+        if turns:
+            turns.leave()
         if consumer.left_cleanly:
             duties.sign_off()
 

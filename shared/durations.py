@@ -40,6 +40,8 @@ class Durations:
     """The minute of LOOKS_PER_MINUTE."""
     turns_ahead: float = 60.0
     """The longest time that one process is given turns for."""
+    hand_on: float = 15.0
+    """How long a consumer leaves the work to others after the source could not be reached from there."""
     retry_base: float = 1.0
     retry_cap: float = 60.0
     rescue: float = 180.0

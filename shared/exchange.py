@@ -14,6 +14,7 @@ import io
 import select
 import socket
 import ssl
+import sys
 import time
 import weakref
 import zlib
@@ -29,13 +30,19 @@ from requests.structures import CaseInsensitiveDict
 from requests.utils import DEFAULT_CA_BUNDLE_PATH, get_encoding_from_headers
 
 CONNECT_SECONDS = 10.0
+_IDLE_SECONDS, _PROBE_SECONDS, _PROBES = 10, 5, 2
+"""A line that is silent so long is probed, so often: the peer behind a cut network is given up after twenty seconds."""
 
 
 class TooLongError(requests.RequestException):
     """The body is longer than it may be."""
 
 
-class NotConnectedError(requests.ConnectionError):
+class UnreachableError(requests.ConnectionError):
+    """The peer had no part in it: no connection came about, or the network between was lost."""
+
+
+class NotConnectedError(UnreachableError):
     """No connection came about (refused, no route, no such host, no TLS), so that nothing can have been sent."""
 
 
@@ -44,7 +51,7 @@ def bounded_session(most: int) -> requests.Session:
 
     A body packed by gzip is unpacked, within the same bound.
     `timeout`, in seconds and required, bounds everything from connecting to the answer's last byte; past it
-    `requests.Timeout` is raised. Raises `TooLongError` and `NotConnectedError` too. Not to be shared between threads.
+    `requests.Timeout` is raised. Raises `TooLongError` and `UnreachableError` too. Not to be shared between threads.
     """
     session = requests.Session()
     session.trust_env = False  # no proxies or netrc from the environment: settings are the only source
@@ -80,6 +87,8 @@ class _Adapter(BaseAdapter):
         try:
             answer, body = wire.ask(request, self._most + 1)
         except TimeoutError as error:
+            if error.errno:  # the system's word, not the end of our patience
+                raise UnreachableError(request=request) from error
             raise requests.ReadTimeout(request=request) from error
         except (OSError, HTTPException) as error:
             raise requests.ConnectionError(request=request) from error
@@ -110,13 +119,27 @@ class _Adapter(BaseAdapter):
         seconds = max(0.001, min(CONNECT_SECONDS, ends_at - time.monotonic()))
         try:
             plain = socket.create_connection((parts.hostname, parts.port or _PORTS[parts.scheme]), seconds)
-            plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            _set_up(plain)
             return _Wire(_secured(plain, parts.hostname) if parts.scheme == "https" else plain, ends_at)
         except (OSError, UnicodeError) as error:  # the latter of a name that no host can have
             raise NotConnectedError from error
 
 
 _PORTS = {"http": 80, "https": 443}
+
+
+def _set_up(plain: socket.socket) -> None:
+    """Send at once, and notice a peer that is gone while its answer is waited for."""
+    plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    plain.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    if sys.platform == "linux":
+        for option, value in (
+            (socket.TCP_KEEPIDLE, _IDLE_SECONDS),
+            (socket.TCP_KEEPINTVL, _PROBE_SECONDS),
+            (socket.TCP_KEEPCNT, _PROBES),
+            (socket.TCP_USER_TIMEOUT, 1000 * (_IDLE_SECONDS + _PROBES * _PROBE_SECONDS)),
+        ):
+            plain.setsockopt(socket.IPPROTO_TCP, option, value)
 
 
 def _secured(plain: socket.socket, host: str | None) -> ssl.SSLSocket:

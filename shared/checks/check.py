@@ -25,7 +25,6 @@ from shared.source.breaker import Permit
 from shared.source.sources import Leave, Sources
 
 log = logging.getLogger(__name__)
-
 MAX_CONFLICTS = 5
 INLINE_MAIL = 100
 
@@ -62,6 +61,10 @@ class BreakerUnknownError(CheckError):
 
     def __init__(self) -> None:
         super().__init__("circuit breaker is unavailable", retry=True)
+
+
+class UnreachedError(CheckError):
+    """The source cannot be reached, which may be so from this server alone. No attempt is spent."""
 
 
 class ThrottledError(CheckError):
@@ -243,8 +246,8 @@ def failed(answer: Throttled | Refused | Broken) -> CheckError:
             return ThrottledError(seconds)
         case Refused(reason, token):
             return CheckError(reason, retry=False, code="token" if token else "request")
-        case Broken(reason):
-            return CheckError(reason, retry=True)
+        case Broken(reason, is_reached):
+            return (CheckError if is_reached else UnreachedError)(reason, retry=True)
 
 
 def finding_json(class_nbr: str, known: Known, seen: Observation, changes: Changes) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from shared.clock import Clock
 from shared.database import DatabaseCalls, DatabaseError
 from shared.durations import Durations
 from shared.sections.slots import Group, group_at, slot_start
+from shared.source.turns import Turns
 
 log = logging.getLogger(__name__)
 
@@ -75,6 +76,7 @@ class Duties:
     durations: Durations
     clock: Clock
     heart: Hears | None = None
+    turns: Turns | None = None
     pick: Callable[[float, float], float] = random.uniform
 
     def tick(self, scheduled: datetime, wait: Callable[[float], bool]) -> TickReport | None:
@@ -220,4 +222,6 @@ class Duties:
         back, suspects, poisoned = taken
         words = {"dead": dead, "queued_again": back, "run_alone": suspects, "poisoned": poisoned}
         log.warning("took over from a dead consumer", extra=words)
+        if self.turns:
+            self.turns.leave(dead)
         self.database.call("pmc_set_worker_status", p_worker_id=dead, p_status="offline")

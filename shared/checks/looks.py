@@ -22,6 +22,7 @@ from shared.checks.check import (
     CheckOrder,
     CheckReport,
     ThrottledError,
+    UnreachedError,
 )
 from shared.checks.look import Look, Looker
 from shared.checks.planner import Candidate, Watched, calls_by_hour, plan
@@ -107,6 +108,7 @@ class Looks:
         self._openings: list[int] = [0] * 24
         self._all_read_at: datetime | None = None
         self._asked_at: datetime | None = None
+        self._rests = False  # for a minute, so that another consumer gets the lease
         self._failed_at: dict[Listing | Section, datetime] = {}
         self._allowed = 0.0
         self._allowed_at: datetime | None = None
@@ -118,7 +120,8 @@ class Looks:
         `must_yield`: whether to end early, for the floor's own checks or because the consumer stops. `on_mail` is
         called when a commit owes mail.
         """
-        if must_yield() or not self._take():
+        rests, self._rests = self._rests, False
+        if rests or must_yield() or not self._take():
             return 0
         picks = self.picks()
         done = 0
@@ -128,6 +131,9 @@ class Looks:
                 done += looks
         except _StopError as error:
             log.info("extra looks wait", extra={"reason": str(error)})
+            if isinstance(error.__cause__, UnreachedError):  # another server may reach it
+                self._rests = True
+                self.leave()
         except CheckError as error:
             log.warning("extra looks not committed; they are made up for", extra={"error": str(error)})
         return done
@@ -243,7 +249,7 @@ class Looks:
     def _look(self, listing: Listing) -> Look | None:
         try:
             look = self._looker.look(listing, self._durations.scrape, now=self._now)
-        except (BreakerOpenError, BreakerUnknownError, ThrottledError) as error:
+        except (BreakerOpenError, BreakerUnknownError, ThrottledError, UnreachedError) as error:
             raise _StopError(str(error)) from error
         except CheckError as error:
             log.warning("look failed", extra={"listing": listing.key, "error": str(error)})

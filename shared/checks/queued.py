@@ -18,11 +18,12 @@ from shared.checks.check import (
     CheckOrder,
     CheckReport,
     ThrottledError,
+    UnreachedError,
 )
 from shared.checks.look import Looker
 from shared.durations import Durations
 from shared.logs import bind
-from shared.queue.jobs import Delivery, GiveUp, Park, PauseQueue, RetryLater
+from shared.queue.jobs import Delivery, GiveUp, HandOn, Park, PauseQueue, RetryLater
 from shared.sections.section import Section, known_from_json
 from shared.source.answers import Listing
 
@@ -50,8 +51,9 @@ def check_queued(
 ) -> CheckReport:
     """Run the check that `delivery` carries.
 
-    Raises `Park` while the breaker forbids it and `PauseQueue` on 429, which spend no attempt; `RetryLater` for what
-    may go away, `GiveUp` for what will not. The end of the last attempt is recorded on the section.
+    Raises `Park` while the breaker forbids it, `PauseQueue` on 429 and `HandOn` where the source cannot be reached,
+    which spend no attempt; `RetryLater` for what may go away, `GiveUp` for what will not. The end of the last attempt
+    is recorded on the section.
     """
     section, payload = Section.from_key(delivery.key), delivery.payload
     now = _now_of(delivery)
@@ -126,6 +128,9 @@ def _heard_by_the_queue(
     except ThrottledError as error:
         log.warning("source asks everybody to wait", extra={"seconds": error.seconds})
         raise PauseQueue(error.seconds) from error
+    except UnreachedError as error:
+        log.warning("source not reached; left to the other servers", extra={"error": str(error)})
+        raise HandOn from error
     except CheckError as error:
         log.warning("check failed", extra={"attempt": delivery.attempt, "error": str(error)})
         if not error.retry:

@@ -40,6 +40,7 @@ from shared.queue.holdings import Ending
 from shared.queue.jobs import (
     Delivery,
     GiveUp,
+    HandOn,
     Job,
     Park,
     PauseQueue,
@@ -153,6 +154,8 @@ class LeasedHuey(Huey):  # type: ignore[misc]  # huey has no types
             task.execute()
         except Park:
             return self._parked(job, max(self.breaker.last_seen.retry_after, self.durations.retry_base))
+        except HandOn:
+            return Ending(lambda held: held.hand_on(job), hold_for=self.durations.hand_on)
         except PauseQueue as pause:
             self._share(pause)
             return self._parked(job, pause.seconds)

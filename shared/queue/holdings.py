@@ -83,6 +83,8 @@ class Holdings:
         """Entries that Redis knows as possibly running; among the ready ones, those that may start."""
         self.running: dict[str, Delivery] = {}
         self.settled = Settlement()
+        self.is_wary = False
+        """Whether what ran last had to be handed on."""
         self.ended_at = 0.0
         """When a job ended last, in seconds of the clock that `should_flush` is told."""
         self._disowned: set[str] = set()
@@ -177,6 +179,7 @@ class Holdings:
 
     def acknowledge(self, job: Delivery) -> None:
         """It succeeded."""
+        self.is_wary = False
         if self._finish(job):
             self.settled.acked.append(job)
 
@@ -191,6 +194,12 @@ class Holdings:
         """It could not be tried: back to the front of the queue."""
         if self._finish(job):
             self.settled.front.append(replace(job, permit=None))
+
+    def hand_on(self, job: Delivery) -> None:
+        """It can be done elsewhere only: to the back of the queue, and one job at a time until one succeeds here."""
+        self.is_wary = True
+        if self._finish(job):
+            self.settled.back.append(replace(job, permit=None))
 
     def bury(self, job: Delivery, letter: str) -> None:
         """It was given up; `letter` goes to the dead letters."""

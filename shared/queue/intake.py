@@ -62,7 +62,8 @@ class Intake:
         self.is_paused = False
         """By an operator's wish, or because nothing could be committed."""
         self.share = 0.5
-        """Of what waits, as much as is asked for at once: this consumer's threads among all, once that is known."""
+        """Of what waits, as much as is asked for at once: this consumer's threads among all, once that is known. 1 is
+        nobody else, who would have to be rung for."""
         self._waits_to_be_empty = False  # a job that must run alone is next
         self._silences = 0
         self._has_rung = False  # once for each time that it was woken is enough: whoever wakes rings on
@@ -71,7 +72,7 @@ class Intake:
         """Whether to look for jobs: with as many in reserve as there are threads, none has to wait for Redis."""
         if self.is_paused or held.is_alone or (self._waits_to_be_empty and held.can_run):
             return False
-        return len(held.ready) <= held.workers
+        return not held.can_run if held.is_wary else len(held.ready) <= held.workers
 
     def must_listen(self, now: float) -> bool:
         """Whether asking would be of no use: nothing waits, or nothing is let through yet."""
@@ -81,13 +82,13 @@ class Intake:
         """What to ask for. The server's count of what waits is only asked for when few may be left."""
         has_many = self.left is not None and self.left >= 2 * MAX_BATCH
         return Wish(
-            jobs=MAX_BATCH if has_many else -1,
+            jobs=1 if held.is_wary else MAX_BATCH if has_many else -1,
             share=self.share,
             may_start=max(held.workers - held.can_run, 0),
             least=held.workers,
             flows=flows,
             is_empty=not held.can_run,
-            ring_rest=not self._has_rung,
+            ring_rest=not self._has_rung and self.share < 1,
         )
 
     def note(self, taken: Taken) -> None:

@@ -184,6 +184,10 @@ class Park(NotDoneError):  # noqa: N818 (says what to do, not what went wrong)
     """Not now, and not this job's fault: it goes back to the front without spending an attempt."""
 
 
+class HandOn(NotDoneError):  # noqa: N818 (says what to do, not what went wrong)
+    """This server cannot do it now, others may: it goes to the back without spending an attempt."""
+
+
 class PauseQueue(NotDoneError):  # noqa: N818 (says what to do, not what went wrong)
     """The source asked everyone to wait `seconds`. All queued jobs are held; no attempt is spent."""
 

@@ -47,6 +47,6 @@ if #store > 0 then
   call_many('LPUSH', waiting, normal)
   call_many('RPUSH', waiting, urgent)
 end
-if #keys > 0 then ring(doorbell) end -- also when all wait already: a ring may have been lost
+if #store > 0 or call('LLEN', waiting) > 0 then ring(doorbell) end -- what waits already may have lost its ring
 tell_put_aside(KEYS[5], KEYS[6], ARGV[1], tonumber(ARGV[3]))
 return new

@@ -49,9 +49,13 @@ class Throttled:
 
 @dataclass(frozen=True, slots=True)
 class Broken:
-    """The service failed, timed out or sent nonsense: worth another try, and a failure for the breaker."""
+    """The service failed, timed out or sent nonsense: worth another try, and a failure for the breaker.
+
+    `is_reached`: whether it had a part in that. Else the fault may be this server's network alone.
+    """
 
     reason: str
+    is_reached: bool = True
 
 
 Answer = Found | NotFound | Refused | Throttled | Broken

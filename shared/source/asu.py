@@ -18,7 +18,7 @@ import requests
 
 from shared.backoff import retry_after
 from shared.durations import DEFAULT
-from shared.exchange import TooLongError, bounded_session
+from shared.exchange import TooLongError, UnreachableError, bounded_session
 from shared.sections.section import Section
 from shared.source.answers import (
     Answer,
@@ -157,8 +157,10 @@ class Asu:
             return Broken("asu sent too much")
         except requests.Timeout:
             return Broken(f"asu did not answer within {seconds:.0f} s")
+        except UnreachableError:
+            return Broken("asu cannot be reached", is_reached=False)
         except requests.RequestException:
-            return Broken("asu cannot be reached")
+            return Broken("asu cut the connection")
 
     def _session(self) -> requests.Session:
         session: requests.Session | None = getattr(self._local, "session", None)

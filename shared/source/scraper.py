@@ -14,7 +14,7 @@ import requests
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from shared.backoff import retry_after
-from shared.exchange import TooLongError, bounded_session
+from shared.exchange import TooLongError, UnreachableError, bounded_session
 from shared.sections.section import Facts, Section
 from shared.sections.text import one_line
 from shared.source.answers import Answer, Broken, Found, Listing, ListingAnswer, NotFound, Refused, Throttled, object_in
@@ -121,8 +121,10 @@ class Scraper:
             return None, Broken("scraper sent too much")
         except requests.Timeout:
             return None, Broken(f"scraper did not answer within {timeout:g} s")
+        except UnreachableError:
+            return None, Broken("scraper cannot be reached", is_reached=False)
         except requests.RequestException:
-            return None, Broken("scraper cannot be reached")
+            return None, Broken("scraper cut the connection")
 
     def listing_of(self, section: Section, subject: str | None) -> None:
         """None: it reads one page of the catalog a section."""

@@ -104,6 +104,8 @@ class Guarded:
                 self.gate.record_success(permit)
             elif isinstance(answer, Broken):
                 self.gate.record_failure(permit)
+                if not answer.is_reached and isinstance(self.gate, Paced) and self.gate.turns:
+                    self.gate.turns.leave()  # another server may have more luck with them
             else:
                 self.gate.return_permit(permit)
         return answer

@@ -8,7 +8,7 @@
 -- "LANE:waits UNTIL HOLDER" who waits for it, "began TIME TIME ..." when calls began between the marks.
 
 local pause, turns, breaker = KEYS[1], KEYS[2], KEYS[3]
--- arguments: the lane; the holder; how many calls it wants (0: it gives its lane back); ms between marks; the longest
+-- arguments: the lane; the holder; how many calls it wants (0: it gives lane and marks back); ms between marks; the longest
 -- time that marks are given for; how long a call may take; how many calls of people, who wait, may begin between the
 -- marks in a minute; the minute.
 local lane, holder, want = ARGV[1], ARGV[2], tonumber(ARGV[3])
@@ -42,7 +42,12 @@ end
 local waits = lane .. ':waits'
 local owner, waiter = holder_in(lane), holder_in(waits)
 if want == 0 then
-  if owner == holder then lines[lane] = nil end
+  if owner == holder then
+    -- Marks that it has left are there for others, unless somebody has got marks behind them.
+    local following = time_in(lines[lane]) - call_ms + spacing
+    if time_in(lines.next) == following then lines.next = stamp(math.min(following, now + spacing)) end
+    lines[lane] = nil
+  end
   store()
   return {0, 0, 0, ''}
 end

@@ -195,13 +195,25 @@ class Turns:
             self._want = 16 * count
         return wait
 
-    def _give_back(self) -> None:
+    def leave(self, holder: str | None = None) -> None:
+        """Let others have the turns that are in hand, unless one is being used, or those of a `holder` that is dead."""
+        if not self._one.acquire(blocking=False):
+            return
+        try:
+            if holder is None:
+                self._marks.clear()
+                self._last_mark = -math.inf
+            self._give_back(holder)
+        finally:
+            self._one.release()
+
+    def _give_back(self, holder: str | None = None) -> None:
         """Let others have the lane; when that cannot be told, it is theirs after a while."""
         with suppress(RedisError):
-            self._ask(0)
+            self._ask(0, holder)
 
-    def _ask(self, want: int) -> tuple[int, float, bool]:
+    def _ask(self, want: int, holder: str | None = None) -> tuple[int, float, bool]:
         """How many marks we get, in how many seconds the first is or there may be some, and whether for a pause."""
-        arguments = [self._lane, self._holder, want, *self._limits]
+        arguments = [self._lane, holder or self._holder, want, *self._limits]
         count, wait, paused, self._breaker = _TURNS(self._client, self._keys, arguments)
         return count, wait / 1000, bool(paused)

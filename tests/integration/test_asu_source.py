@@ -316,4 +316,4 @@ def test_whatever_goes_wrong_has_its_meaning_and_is_never_an_answer(
 
 def test_a_catalog_that_is_not_there_is_broken() -> None:
     asu = Asu("http://127.0.0.1:1/api/v1", "ops@example.edu")
-    assert asu.look_up(HERE, 1) == Broken("asu cannot be reached")
+    assert asu.look_up(HERE, 1) == Broken("asu cannot be reached", is_reached=False)

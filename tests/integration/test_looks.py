@@ -16,7 +16,7 @@ import pytest
 import requests
 from click.testing import CliRunner
 
-from shared.checks.look import Looker
+from shared.checks.look import Looker, Reads
 from shared.checks.looks import Looks, Pace
 from shared.checks.queued import Looked, look_queued
 from shared.checks.tick import TickOrder, job_for_listing
@@ -24,7 +24,7 @@ from shared.cli.main import ops
 from shared.queue.jobs import Delivery, GiveUp, Job, RetryLater
 from shared.sections.section import Section
 from shared.settings import ROOT, names
-from shared.source.answers import Listing
+from shared.source.answers import Broken, Listing
 from tests.support.redis import wait_until
 from tests.support.stage import EVEN, ODD, TERM, Stage, consuming
 from tests.support.world import minutes
@@ -51,10 +51,10 @@ def calls(stage: Stage) -> int:
     return Counter(call["source"] for call in told["calls"])["asu"]
 
 
-def scheduler(stage: Stage, worker: str) -> Looks:
+def scheduler(stage: Stage, worker: str, read: Reads | None = None) -> Looks:
     """Another consumer's."""
     parts = stage.parts
-    looker = Looker(parts.database, parts.checker.read_listing, parts.checker.strike, stage.clock)
+    looker = Looker(parts.database, read or parts.checker.read_listing, parts.checker.strike, stage.clock)
     return Looks(
         parts.database,
         looker,
@@ -120,6 +120,16 @@ def test_one_consumer_decides_at_a_time_and_another_goes_on_when_it_is_gone(cata
     two.leave()
     catalog.clock.at += minutes(5)
     assert minute(one) == 1
+
+
+def test_who_cannot_reach_the_source_lets_another_consumer_decide(catalog: Stage) -> None:
+    one = scheduler(catalog, "one", lambda *_: Broken("asu cannot be reached", is_reached=False))
+    two = scheduler(catalog, "two")
+    assert minute(one) == 0
+    assert minute(one) == 0, "it rests for a minute, so that another gets the lease"
+    assert minute(two) == 1
+    catalog.clock.at += minutes(5)
+    assert (minute(one), minute(two)) == (0, 1)
 
 
 def test_the_floors_own_checks_go_first(catalog: Stage) -> None:

@@ -88,7 +88,34 @@ def test_a_push_of_jobs_that_are_queued_already_writes_nothing(
     place.huey.push(sections(100), NOW)
     redis_client.config_resetstat()
     place.huey.push(sections(100), NOW)
-    assert command_counts(redis_client) == {"evalsha": 1, "hmget": 1, "lpush": 1}
+    assert command_counts(redis_client) == {"evalsha": 1, "hmget": 1, "llen": 1, "lpush": 1}
+
+
+def test_a_push_of_jobs_that_are_all_held_wakes_nobody(
+    redis_url: str, redis_client: redis.Redis, queue_on: Places
+) -> None:
+    place = queue_on(redis_url)
+    may_end = threading.Event()
+    job = Job("work", "a", {"key": "a"})
+    place.rules["a"] = may_end.wait
+    place.huey.push([job], NOW)
+    place.consume()
+    place.wait_for_runs(1)
+    redis_client.delete(place.huey.storage.doorbell)
+    place.huey.push([job], NOW)
+    assert not redis_client.exists(place.huey.storage.doorbell)
+    may_end.set()
+
+
+def test_who_is_alone_rings_for_nobody(redis_url: str, redis_client: redis.Redis, queue_on: Places) -> None:
+    place = queue_on(redis_url)
+    consumer = place.consume(workers=1)
+    wait_until(lambda: consumer.fetcher.intake.left == 0)
+    consumer.resume(1.0)
+    redis_client.config_resetstat()
+    place.huey.push([Job("work", str(number), {"key": str(number)}) for number in range(250)], NOW)
+    place.wait_for_runs(250)
+    assert command_counts(redis_client)["lpush"] == 2, "the jobs, and the ring of who pushed them"
 
 
 def test_twenty_thousand_sections_are_pushed_in_chunks_and_each_runs_once(

@@ -15,7 +15,7 @@ from huey_app import heed
 from shared.checks.duties import Heard
 from shared.queue.holdings import Holdings, Settlement
 from shared.queue.intake import Intake
-from shared.queue.jobs import GiveUp, Job, Park, PauseQueue, PushResult, RetryLater
+from shared.queue.jobs import GiveUp, HandOn, Job, Park, PauseQueue, PushResult, RetryLater
 from shared.redis import connect_redis
 from tests.support.redis import NOW, QUICK, Workplace, command_counts, wait_until
 
@@ -300,6 +300,35 @@ def test_a_parked_job_comes_back_without_having_spent_an_attempt(any_redis_url: 
     wait_until(lambda: len(attempts) == 5)
     place.wait_until_settled()
     assert attempts == [1, 1, 1, 1, 1]
+
+
+def test_what_cannot_be_done_here_is_done_elsewhere_and_here_one_at_a_time_is_tried_from_then_on(
+    any_redis_url: str, queue_on: Places
+) -> None:
+    here, there = queue_on(any_redis_url, durations=replace(QUICK, hand_on=0.05)), queue_on(any_redis_url)
+    reached = threading.Event()
+
+    def reach() -> None:
+        if not reached.is_set():
+            raise HandOn
+
+    names = [f"job-{number}" for number in range(12)]
+    here.rules = dict.fromkeys(names, reach)
+    consumer = here.consume("here", workers=4)
+    held = consumer.fetcher.holdings
+    here.huey.push(jobs(*names), NOW)
+    wait_until(lambda: len(here.runs) > 6)  # the first four together, then one after each wait
+    assert held.is_wary
+    assert held.can_run <= 1
+    there.consume("there", workers=4)
+    wait_until(lambda: set(there.runs) == set(names))
+    here.wait_until_settled()
+    assert here.huey.counts().dead == 0
+    there.stop(there.consumers[0][0])
+    reached.set()
+    here.huey.push(jobs(*names), NOW)
+    wait_until(lambda: not held.is_wary)
+    here.wait_until_settled()
 
 
 def test_a_pause_holds_the_queued_jobs_of_every_consumer(any_redis_url: str, queue_on: Places) -> None:

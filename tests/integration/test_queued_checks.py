@@ -11,7 +11,7 @@ from shared.checks.check import Outcome
 from shared.checks.queued import check_queued
 from shared.checks.tick import TickOrder
 from shared.database import Database, DatabaseError
-from shared.queue.jobs import Delivery, GiveUp, Park, PauseQueue, RetryLater
+from shared.queue.jobs import Delivery, GiveUp, HandOn, Park, PauseQueue, RetryLater
 from shared.sections.slots import latest_slot
 from shared.source.breaker import Permit
 from tests.contract.test_cron_tick import _Broken
@@ -69,6 +69,17 @@ def test_an_open_breaker_parks_the_job_without_ending_its_attempt(stage: Stage) 
         check(stage)
     assert ended_slot(stage) is None
     assert stage.campus.campus.lookups.total() == 0
+
+
+@pytest.mark.parametrize("attempts", [0, 2])
+def test_a_scraper_that_cannot_be_reached_from_here_leaves_the_job_to_others_without_spending_an_attempt(
+    stage: Stage, attempts: int
+) -> None:
+    stage.rewire(SCRAPER_URL="http://127.0.0.1:9")
+    with pytest.raises(HandOn):
+        check(stage, attempts)
+    assert ended_slot(stage) is None
+    assert stage.parts.breaker.status().failure_count == 1
 
 
 def test_a_lost_breaker_store_parks_the_job(stage: Stage) -> None:

@@ -132,6 +132,27 @@ class TestTurns:
             raise AssertionError("the other's wish comes first")
         assert begin(server, two, 1)
 
+    @pytest.mark.parametrize("dead", [False, True])
+    def test_turns_that_are_left_over_are_there_for_others_at_once(self, server: Server, dead: bool) -> None:
+        one, two = server.turns("queue", "one"), server.turns("queue", "two")
+        begin(server, one, 4)
+        with pytest.raises(NoTurnError), two.turn(20):
+            raise AssertionError("the lane is another's")
+        if dead:
+            two.leave("one")
+        else:
+            one.leave()
+            assert not one.are_given
+        asked = server.now
+        assert begin(server, two, 1)[0] <= asked + 60 / 26
+
+    def test_turns_behind_those_that_are_left_over_stay_where_they_are(self, server: Server) -> None:
+        queue, people = server.turns("queue"), server.turns("people", "web")
+        begin(server, queue, 4)
+        first = begin(server, people, 4, seconds=0.0)[-1]  # the fourth within a minute waits for a mark
+        queue.leave()
+        assert begin(server, server.turns("queue", "two"), 1)[0] > first
+
     def test_a_killed_holders_lane_is_free_when_its_last_call_would_have_ended(self, server: Server) -> None:
         begin(server, server.turns("people", "killed"), 1)
         server.client.set(

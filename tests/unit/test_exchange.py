@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import socket
 import ssl
@@ -14,7 +15,8 @@ from typing import Self
 import pytest
 import requests
 
-from shared.exchange import NotConnectedError, TooLongError, bounded_session
+from shared import exchange
+from shared.exchange import NotConnectedError, TooLongError, UnreachableError, bounded_session
 from shared.sections.section import Section
 from shared.source.answers import Broken
 from shared.source.scraper import Scraper
@@ -200,3 +202,26 @@ def test_what_only_claims_to_be_packed_is_left_as_it_came() -> None:
     head = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 5\r\n\r\n"
     with Saying(head + b"plain") as server, bounded_session(100) as session:
         assert session.get(server.url, timeout=5).content == b"plain"
+
+
+def test_a_peer_whose_network_is_gone_is_told_from_one_that_is_slow(
+    dripping: Dripping, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(*_: object) -> int:
+        raise TimeoutError(errno.ETIMEDOUT, "Connection timed out")  # the system's, when its probes stay unanswered
+
+    monkeypatch.setattr(exchange._Reader, "readinto", gone)
+    with bounded_session(1000) as session, pytest.raises(UnreachableError):
+        session.get(dripping.url, timeout=5)
+    assert Scraper(dripping.url, "token").look_up(Section("2267", "12431"), 5) == Broken(
+        "scraper cannot be reached", is_reached=False
+    )
+
+
+def test_a_silent_peer_is_probed_and_given_up_after_twenty_seconds(dripping: Dripping) -> None:
+    with socket.create_connection(("127.0.0.1", int(dripping.url.rsplit(":", 1)[1]))) as plain:
+        exchange._set_up(plain)
+        assert plain.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        wanted = {"TCP_KEEPIDLE": 10, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 2, "TCP_USER_TIMEOUT": 20_000}
+        told = {name: plain.getsockopt(socket.IPPROTO_TCP, getattr(socket, name)) for name in wanted}
+        assert told == wanted

@@ -135,7 +135,7 @@ def _day(report: Report, place: Site) -> None:
             _ask_for_health(place, seconds)
             return meter.read().since(before), cpu_seconds(consumer) - worked, _asked(place) - asked
 
-        place.tick(group_at(datetime.now(UTC)))
+        place.tick(group_at(datetime.now(UTC)), "scheduler")
         floor, _, _ = during(WITH_TICK)  # first sights: to Redis they are looks like any other
         quiet, worked, asked = during(QUIET)
     a_day = TICKS_A_DAY * (floor.total + quiet.total * (SLOT.total_seconds() - WITH_TICK) / QUIET)

@@ -21,6 +21,7 @@ from rich.console import Console
 from shared.settings import ROOT
 from workshop.parts.cache import RunFolder
 from workshop.parts.processes import Child, start_child, stop_child
+from workshop.rehearsal import one_server, two_servers
 from workshop.rehearsal.debian import RELEASES, unpacked
 
 TOOLS = {
@@ -60,6 +61,10 @@ def obstacles() -> list[str]:
 def run_rehearsal(*, boxes: int, quick: bool, version: int, only: tuple[str, ...], keep: Path | None) -> int:
     """Play it; 0 when nothing was lost, 1 when something was, 3 when this machine cannot."""
     console = Console()
+    acts = {act.__name__ for act in (two_servers if boxes > 1 else one_server).FULL}
+    if unknown := set(only) - acts:
+        console.print(f"No act is called {', '.join(sorted(unknown))}. There are: {', '.join(sorted(acts))}.")
+        return _NOT_POSSIBLE
     if missing := obstacles():
         console.print("No rehearsal on this machine. It needs:")
         for one in missing:

@@ -45,6 +45,7 @@ class Laboratory:
         self._folder = Path(tempfile.mkdtemp(prefix="pickmyclass-mutate-"))
         self._project = self._folder / "project"
         self._trials = 0
+        self._sound: set[str] = set()
         self._lame: set[str] = set()
 
     def __enter__(self) -> Self:
@@ -76,7 +77,7 @@ class Laboratory:
     def try_out(self, fault: Fault) -> Verdict:
         """Put the fault in, run the tests that reach it, take it out. What makes them hang is noticed too.
 
-        A test that fails without the fault as well says nothing and is left out from then on.
+        A test that fails without the fault as well says nothing and is left out from then on; it is asked once.
         """
         while tests := [t for t in self._atlas.tests_for(fault.path, fault.line, self._seconds) if t not in self._lame]:
             file = self._project / fault.path
@@ -88,10 +89,15 @@ class Laboratory:
                 self._write(file, whole)
             if passed:
                 return Verdict.SURVIVED
-            if failed is None or self._pytest([failed], 3 * self._seconds + 60)[0]:
+            if failed is None or self._passes_without_fault(failed):
                 return Verdict.NOTICED
             self._lame.add(failed)
         return Verdict.UNREACHED
+
+    def _passes_without_fault(self, test: str) -> bool:
+        if test not in self._sound and self._pytest([test], 3 * self._seconds + 60)[0]:
+            self._sound.add(test)
+        return test in self._sound
 
     def _write(self, file: Path, text: str) -> None:
         """Each time of another moment, so that no compiled copy passes for it."""

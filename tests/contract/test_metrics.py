@@ -69,6 +69,7 @@ def test_figures_of_the_stores(site: Site) -> None:
     assert found["pickmyclass_outbox_emails", (("status", "pending"),)] == 1
     assert found["pickmyclass_breaker_state", (("state", "closed"),)] == 1
     assert found["pickmyclass_breaker_state", (("state", "open"),)] == 0
+    assert found["pickmyclass_source_pause_seconds", (("source", "scraper"),)] == 0
     assert found["pickmyclass_database_calls_total", (("process", "functions"),)] > 3
     assert found["pickmyclass_redis_commands_total", ()] > 3
 

@@ -134,9 +134,11 @@ class TestTheQuestion:
         self, served: tuple[Catalog, str], catalog: Catalog
     ) -> None:
         turns: list[str] = []
+        patience: list[float] = []
 
         @contextmanager
-        def turn(_seconds: float) -> Iterator[None]:
+        def turn(seconds: float) -> Iterator[None]:
+            patience.append(seconds)
             if len(turns) == 4:
                 raise NoTurnError(7)
             turns.append("begun")
@@ -150,6 +152,7 @@ class TestTheQuestion:
         with pytest.raises(NoTurnError):
             asu.look_up(HERE, 5)
         assert len(catalog.asked) == 2
+        assert 5 >= patience[0] > patience[1] > 0, "all pages of a look share its time"
 
 
 class TestOneSection:

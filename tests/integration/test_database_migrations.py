@@ -404,12 +404,16 @@ def test_people_cannot_write_what_is_said_about_them(moved_url: str, change: str
     assert caught.value.sqlstate == "42501"
 
 
-def test_people_cannot_come_in_as_admins(moved_url: str) -> None:  # O38
+def test_people_cannot_come_in_with_what_is_said_about_them(moved_url: str) -> None:  # O38
     with person(moved_url, "service_role") as service:
         service.execute(f"delete from user_profiles where user_id = '{BOB}'")
     with person(moved_url, "authenticated", BOB) as session:
-        with pytest.raises(psycopg.errors.InsufficientPrivilege):
-            session.execute(f"insert into user_profiles (user_id, is_admin) values ('{BOB}', true)")
+        for name in ("is_admin", "is_disabled", "email_bounced", "spam_complained"):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                session.execute(f"insert into user_profiles (user_id, {name}) values ('{BOB}', true)")
+        for name in ("disabled_at", "email_bounced_at", "spam_complained_at"):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                session.execute(f"insert into user_profiles (user_id, {name}) values ('{BOB}', now())")
         session.execute(f"insert into user_profiles (user_id, age_verified_at) values ('{BOB}', now())")
 
 

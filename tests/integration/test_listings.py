@@ -219,7 +219,7 @@ def test_a_look_says_nothing_of_what_it_did_not_see(
     looker: Looker, catalog: Catalog, world: World, row: Row | None
 ) -> None:
     watch_all(world, NUMBERS[:3])
-    catalog.show(dict.fromkeys(NUMBERS[:3], 0))
+    catalog.show({NUMBERS[0]: 0, NUMBERS[1]: 4, NUMBERS[2]: 0})
     look(looker, NOON)
     look(looker, NOON + minutes(5))
     del catalog.rows[NUMBERS[1]]
@@ -229,9 +229,9 @@ def test_a_look_says_nothing_of_what_it_did_not_see(
     assert report.covered == {NUMBERS[0], NUMBERS[2]}
     assert at(seen(world, NUMBERS[1])) == NOON + minutes(5)
     look(looker, NOON + minutes(15))
-    assert at(seen(world, NUMBERS[1])) == NOON + minutes(5)
+    assert (at(seen(world, NUMBERS[1])), seen(world, NUMBERS[1])["full_at"]) == (NOON + minutes(5), None)
     assert catalog.struck == []
-    catalog.show({NUMBERS[1]: 0})
+    catalog.show({NUMBERS[1]: 4})
     look(looker, NOON + minutes(20))
     assert at(seen(world, NUMBERS[1])) == NOON + minutes(20)
 

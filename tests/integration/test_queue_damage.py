@@ -366,6 +366,21 @@ def test_jobs_in_nobodys_hands_are_found_put_back_and_counted(
     assert sum(command_counts(redis_client).values()) == 4, "the script, who is known, and sizes first"
 
 
+def test_what_a_consumer_holds_is_not_put_back_with_what_is_lost(
+    redis_url: str, redis_client: redis.Redis, queue_on: Places
+) -> None:
+    place = queue_on(redis_url)
+    storage = place.huey.storage
+    place.huey.push(jobs("held", "lost", "waits"), NOW)
+    held = redis_client.rpop(storage.waiting)
+    redis_client.rpop(storage.waiting)
+    redis_client.sadd(storage.consumers, "one")
+    redis_client.set(storage.held_key("one"), f"R {held}\n")
+    place.huey.find_lost()
+    waiting = redis_client.lrange(storage.waiting, 0, -1)
+    assert (place.huey.found_lost, len(waiting), held in waiting) == (1, 2, False)
+
+
 @pytest.mark.parametrize("what", ["gone", "of another type"])
 def test_jobs_that_run_are_not_called_lost_when_nobody_knows_who_runs_them(
     redis_url: str, redis_client: redis.Redis, queue_on: Places, what: str

@@ -47,8 +47,8 @@ SLOW = 0.05
 """Calls a minute at which nothing in these tests is near its bound."""
 
 
-def order(*candidates: Candidate, budget: float = 1) -> list[str]:
-    return [one.what.subject for one in plan(candidates, NOW, SLOW, budget) if isinstance(one.what, Listing)]
+def order(*candidates: Candidate, budget: float = 1, a_minute: float = SLOW) -> list[str]:
+    return [one.what.subject for one in plan(candidates, NOW, a_minute, budget) if isinstance(one.what, Listing)]
 
 
 @pytest.mark.parametrize(
@@ -90,6 +90,12 @@ def test_nothing_is_looked_at_twice_within_two_minutes() -> None:
 
 def test_what_was_never_seen_comes_before_everything() -> None:
     assert order(listing("HOT", watched(60, watchers=900)), listing("NEW", watched(None, open_seats=30))) == ["NEW"]
+
+
+def test_what_would_be_too_old_before_the_next_minutes_look_goes_first() -> None:
+    oldest = MOST_ROUNDS * 2  # two listings, at one call a minute
+    old, hot = watched(oldest - 1, open_seats=30), watched(oldest - 2, watchers=900)
+    assert order(listing("HOT", hot), listing("OLD", old), a_minute=1) == ["OLD"]
 
 
 def test_a_listing_is_as_old_as_its_oldest_section() -> None:

@@ -76,4 +76,5 @@ def test_letters_of_all_languages_are_visible_as_they_are() -> None:
 def test_json_of_anything_can_be_encoded_and_read_back(value: Any) -> None:
     text = json_text(value)
     assert json.loads(text.encode()) == value
+    assert json_text("\u0416") == '"\u0416"', "letters of all languages stay as they are"
     assert not re.search("[\x00-\x1f\x7f-\x9f]", text)

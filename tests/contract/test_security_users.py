@@ -103,6 +103,8 @@ def test_alg_none_and_foreign_signatures_are_refused(site: Site) -> None:
 
 
 def test_nonsense_is_refused(site: Site) -> None:
+    endless = claims(site.world.add_user(), more="x" * 9000)
+    assert refused(site, signed_by_hand({"alg": "HS256", "typ": "JWT"}, endless, JWT_SECRET.encode()))
     nonsense = ["x", "a.b.c", "....", "é", "a" * 20_000, "null", "\x7f", "eyJhbGciOiJIUzI1NiJ9.e30."]
     for bearer in nonsense:
         answer = site.ask("GET", PATH, headers={"Authorization": b"Bearer " + bearer.encode()})

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -104,13 +106,15 @@ def test_an_unknown_outcome_repeats_the_same_bytes_under_the_same_key(
 
 
 def test_a_concurrent_request_is_not_a_certain_refusal_and_delays_nobody_else(post_office: PostOffice) -> None:
-    post_office.owe(101)
-    post_office.inbox.misbehave("concurrent")
+    post_office.owe(201)
+    post_office.inbox.misbehave("concurrent", count=2)
     assert post_office.send().accepted == 1
-    assert post_office.statuses() == {"sending": 100, "sent": 1}
+    assert post_office.statuses() == {"sending": 200, "sent": 1}
     post_office.pass_time(seconds=5)
-    assert post_office.send().accepted == 100
-    assert len(post_office.inbox.addresses()) == 101
+    assert post_office.send().accepted == 200
+    assert len(post_office.inbox.addresses()) == 201
+    tries = post_office.sql("select attempts, count(*) from pickmyclass.outbox group by attempts order by attempts")
+    assert [(row["attempts"], row["count"]) for row in tries] == [(1, 1), (2, 200)]
 
 
 def test_a_rate_limit_is_waited_for(post_office: PostOffice) -> None:
@@ -311,7 +315,8 @@ def test_a_settlement_that_the_database_lost_is_made_again(
     post_office: PostOffice, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     post_office.owe(2)
-    monkeypatch.setattr("shared.mail.send._SETTLE_PAUSES", (0.0, 0.0))
+    pauses: list[float] = []
+    monkeypatch.setattr("shared.mail.send.time", SimpleNamespace(monotonic=time.monotonic, sleep=pauses.append))
     call, lost = post_office.database.call, ["first", "second"]
 
     def flaky(function: str, **arguments: Any) -> Any:
@@ -324,6 +329,7 @@ def test_a_settlement_that_the_database_lost_is_made_again(
     monkeypatch.setattr(post_office.database, "call", flaky)
     post_office.send()
     assert post_office.statuses() == {"sent": 2}
+    assert 0 < pauses[0] < pauses[1], "and each pause is longer"
 
 
 def test_a_freeze_whose_answer_was_lost_is_sent_once(post_office: PostOffice, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,7 @@
-"""Which of a visitor's cookies may hold the session."""
+"""Which of a visitor's cookies may hold the session, and how much one of them holds."""
 
 from shared.settings import load
-from shared.students.cookies import cookie_names
+from shared.students.cookies import CHUNK_LENGTH, cookie_names, read_session, written_session
 
 COOKIES = {"sb-abcdefgh-auth-token": "x", "sb-other-auth-token.0": "y", "sb-other-auth-token.1": "z", "theme": "dark"}
 
@@ -14,3 +14,11 @@ def test_with_a_project_only_its_own() -> None:
     settings = load({"SUPABASE_URL": "https://abcdefgh.supabase.co"}, None)
     assert cookie_names(COOKIES, settings) == ["sb-abcdefgh-auth-token"]
     assert cookie_names({}, settings) == ["sb-abcdefgh-auth-token"]
+
+
+def test_a_session_too_long_for_one_cookie_is_written_in_chunks_that_browsers_take() -> None:
+    session = {"access_token": "x" * 7000}
+    cookies = written_session(session, "name")
+    assert list(cookies) == ["name.0", "name.1", "name.2"]
+    assert all(0 < len(piece) <= CHUNK_LENGTH < 4096 for piece in cookies.values())
+    assert read_session(cookies, "name") == session

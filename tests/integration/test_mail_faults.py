@@ -240,6 +240,14 @@ def test_a_part_of_the_days_quota_is_used(post_office: PostOffice) -> None:
     assert post_office.statuses() == {"sent": 40, "pending": 50}
 
 
+def test_a_batch_that_the_quota_does_not_hold_is_halved_by_its_own_size(post_office: PostOffice) -> None:
+    post_office.owe(160)
+    post_office.inbox.misbehave("concurrent", count=1)
+    post_office.inbox.misbehave("quota", count=1)
+    post_office.send()
+    assert post_office.sql("select batch_limit from pickmyclass.mail_hold") == [{"batch_limit": 30}]
+
+
 def test_one_bad_address_fails_alone(post_office: PostOffice) -> None:
     post_office.owe(5)
     post_office.inbox.misbehave("reject", match="student3@example.edu", count=None)

@@ -227,6 +227,9 @@ def test_a_page_without_a_database_still_comes_and_says_what_is_wrong(bundle: Bu
     assert "The database does not answer: not set: DATABASE_URL" in body
     assert "Redis does not answer: not set: REDIS_URL" in body
     assert "Settings are missing" in body
+    anyone = bundle.ask(secret=None, Accept="text/html").get_data(as_text=True)
+    assert "The database does not answer" in anyone
+    assert "DATABASE_URL" not in anyone
     parts.close()
 
 

@@ -74,7 +74,10 @@ def test_a_second_run_keeps_what_is_set_by_enter_and_a_value_that_was_written_by
     with file.open("a") as out:
         out.write("WORKERS=7\nNOTIFICATION_FROM_EMAIL='PickMyClass <hello@example.edu>'\n")
     before = load({}, file, complete=True)
-    assert run(file, [KEEP] * 11).exit_code == 0
+    told = run(file, [KEEP] * 11)
+    assert told.exit_code == 0
+    assert "SCRAPER_SECRET_TOKEN [as it is]:" in told.output
+    assert "SITE_URL [https://classes.example.edu]:" in told.output
     after = load({}, file, complete=True)
     assert (after.workers, after.cron_secret, after.database_url) == (7, before.cron_secret, before.database_url)
     assert after.site_url == "https://classes.example.edu"

@@ -1,4 +1,4 @@
-"""Under systemd: both processes say when they are ready, that they are alive, and that they leave."""
+"""Under systemd: both processes, and both together, say when they are ready, that they are alive, and that they leave."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def until(heard: socket.socket, word: str) -> None:
         pass
 
 
-@pytest.mark.parametrize("command", ["functions", "consumer"])
+@pytest.mark.parametrize("command", ["functions", "consumer", "up"])
 def test_a_process_reports_ready_alive_and_stopping(command: str, stage: Stage, supervisor: socket.socket) -> None:
     ours = dict.fromkeys(set(names()) - {"WORKERS"}, "") | stage.environment
     systemd = {"NOTIFY_SOCKET": supervisor.getsockname(), "WATCHDOG_USEC": "1500000"}

@@ -156,6 +156,11 @@ def test_nobody_is_missed_where_no_beat_can_be_kept() -> None:
     assert [one.cause for one in found] == ["database takes no writes"]
 
 
+@pytest.mark.parametrize(("dead", "said"), [(1, "1 section could not"), (2, "2 sections could not")])
+def test_sections_are_counted_in_words(dead: int, said: str) -> None:
+    assert of(QueueCheck(replace(QUEUE, dead=dead)))[0].what.startswith(said)
+
+
 def test_a_lock_that_nobody_could_take_is_not_a_second_trouble_when_redis_takes_no_writes() -> None:
     found = of(RedisCheck(True, 1, Fault("no_writes", "it is full")), LockCheck(known=False))
     assert [one.cause for one in found] == ["redis takes no writes"]

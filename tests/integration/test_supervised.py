@@ -1,4 +1,4 @@
-"""Under systemd: both processes, and both together, say when they are ready, that they are alive, and that they leave."""
+"""Under systemd: each process, and both together, say when they are ready, alive and leaving."""
 
 from __future__ import annotations
 

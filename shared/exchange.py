@@ -10,6 +10,7 @@ it reads a body of any length. Here an adapter, the library's own place for anot
 
 from __future__ import annotations
 
+import errno
 import io
 import select
 import socket
@@ -32,6 +33,9 @@ from requests.utils import DEFAULT_CA_BUNDLE_PATH, get_encoding_from_headers
 CONNECT_SECONDS = 10.0
 _IDLE_SECONDS, _PROBE_SECONDS, _PROBES = 10, 5, 2
 """A line that is silent so long is probed, so often: the peer behind a cut network is given up after twenty seconds."""
+
+_NETWORK_GONE = {errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENETDOWN}
+"""What the system says of a line that is lost; the end of our own patience has no number."""
 
 
 class TooLongError(requests.RequestException):
@@ -86,11 +90,12 @@ class _Adapter(BaseAdapter):
         wire = self._connected(request.url or "", ends_at)
         try:
             answer, body = wire.ask(request, self._most + 1)
-        except TimeoutError as error:
-            if error.errno:  # the system's word, not the end of our patience
+        except OSError as error:
+            if error.errno in _NETWORK_GONE:
                 raise UnreachableError(request=request) from error
-            raise requests.ReadTimeout(request=request) from error
-        except (OSError, HTTPException) as error:
+            kind = requests.ReadTimeout if isinstance(error, TimeoutError) else requests.ConnectionError
+            raise kind(request=request) from error
+        except HTTPException as error:
             raise requests.ConnectionError(request=request) from error
         if len(body) <= self._most:
             if not answer.will_close:

@@ -108,7 +108,7 @@ class Looks:
         self._openings: list[int] = [0] * 24
         self._all_read_at: datetime | None = None
         self._asked_at: datetime | None = None
-        self._rests = False  # for a minute, so that another consumer gets the lease
+        self._rests = False  # the source was not reached: for a minute another consumer may have the lease
         self._failed_at: dict[Listing | Section, datetime] = {}
         self._allowed = 0.0
         self._allowed_at: datetime | None = None
@@ -131,11 +131,10 @@ class Looks:
                 done += looks
         except _StopError as error:
             log.info("extra looks wait", extra={"reason": str(error)})
-            if isinstance(error.__cause__, UnreachedError):  # another server may reach it
-                self._rests = True
-                self.leave()
         except CheckError as error:
             log.warning("extra looks not committed; they are made up for", extra={"error": str(error)})
+        if self._rests:
+            self.leave()
         return done
 
     def leave(self) -> None:
@@ -250,6 +249,7 @@ class Looks:
         try:
             look = self._looker.look(listing, self._durations.scrape, now=self._now)
         except (BreakerOpenError, BreakerUnknownError, ThrottledError, UnreachedError) as error:
+            self._rests = isinstance(error, UnreachedError)
             raise _StopError(str(error)) from error
         except CheckError as error:
             log.warning("look failed", extra={"listing": listing.key, "error": str(error)})
@@ -277,7 +277,7 @@ class Looks:
     def _check(
         self, section: Section, must_yield: Callable[[], bool], on_mail: Callable[[], object]
     ) -> tuple[int, int]:
-        if must_yield():
+        if self._rests or must_yield():
             return 0, 0
         began = self._clock()
         try:
@@ -285,6 +285,7 @@ class Looks:
                 CheckOrder(section, now=self._now, timeout=self._durations.scrape, touch=False)
             )
         except CheckError as error:
+            self._rests = self._rests or isinstance(error, UnreachedError)
             self._failed_at[section] = began
             log.info("extra look-up failed", extra={"section": section.key, "error": str(error)})
             return 0, 1

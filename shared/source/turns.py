@@ -184,7 +184,7 @@ class Turns:
 
         Raises `RedisError`, and `NoTurnError` for a pause.
         """
-        count, wait, is_paused = self._ask(self._want)
+        count, wait, is_paused, self._breaker = self._ask(self._want)
         if is_paused:
             self._pause.is_on(wait)
             raise NoTurnError(wait)
@@ -197,23 +197,23 @@ class Turns:
 
     def leave(self, holder: str | None = None) -> None:
         """Let others have the turns that are in hand, unless one is being used, or those of a `holder` that is dead."""
-        if not self._one.acquire(blocking=False):
-            return
-        try:
-            if holder is None:
+        if holder:
+            self._give_back(holder)
+        elif self._one.acquire(blocking=False):
+            try:
                 self._marks.clear()
                 self._last_mark = -math.inf
-            self._give_back(holder)
-        finally:
-            self._one.release()
+                self._give_back()
+            finally:
+                self._one.release()
 
     def _give_back(self, holder: str | None = None) -> None:
         """Let others have the lane; when that cannot be told, it is theirs after a while."""
         with suppress(RedisError):
             self._ask(0, holder)
 
-    def _ask(self, want: int, holder: str | None = None) -> tuple[int, float, bool]:
-        """How many marks we get, in how many seconds the first is or there may be some, and whether for a pause."""
+    def _ask(self, want: int, holder: str | None = None) -> tuple[int, float, bool, str]:
+        """How many marks, in how many seconds the first is or there may be some, whether for a pause, the breaker."""
         arguments = [self._lane, holder or self._holder, want, *self._limits]
-        count, wait, paused, self._breaker = _TURNS(self._client, self._keys, arguments)
-        return count, wait / 1000, bool(paused)
+        count, wait, paused, breaker = _TURNS(self._client, self._keys, arguments)
+        return count, wait / 1000, bool(paused), breaker

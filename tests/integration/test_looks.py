@@ -160,6 +160,16 @@ def test_without_listings_single_sections_are_looked_up(stage: Stage) -> None:
     assert stage.world.state(ODD.class_nbr) == before, "what did not change is not shown anew"
 
 
+def test_single_sections_are_left_to_another_consumer_too_when_the_source_cannot_be_reached(stage: Stage) -> None:
+    for section in (EVEN, ODD):
+        stage.world.add_watch(section)
+    there = scheduler(stage, "there")
+    stage.rewire(SCRAPER_URL="http://127.0.0.1:9")
+    here = scheduler(stage, "here")
+    assert minute(here) == 0
+    assert (minute(here), minute(there)) == (0, 2)
+
+
 def test_a_section_that_somebody_begins_to_watch_is_looked_at_within_minutes(stage: Stage) -> None:
     stage.world.add_watch(EVEN)
     looks = scheduler(stage, "one")

@@ -204,11 +204,12 @@ def test_what_only_claims_to_be_packed_is_left_as_it_came() -> None:
         assert session.get(server.url, timeout=5).content == b"plain"
 
 
+@pytest.mark.parametrize("number", [errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETUNREACH])
 def test_a_peer_whose_network_is_gone_is_told_from_one_that_is_slow(
-    dripping: Dripping, monkeypatch: pytest.MonkeyPatch
+    dripping: Dripping, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     def gone(*_: object) -> int:
-        raise TimeoutError(errno.ETIMEDOUT, "Connection timed out")  # the system's, when its probes stay unanswered
+        raise OSError(number, "the system's, when its probes stay unanswered or a router says so")
 
     monkeypatch.setattr(exchange._Reader, "readinto", gone)
     with bounded_session(1000) as session, pytest.raises(UnreachableError):

@@ -101,7 +101,8 @@ def test_waiting_for_a_tick_ends_when_the_queue_is_empty(well: Bundle, monkeypat
 
 def test_check_looks_a_section_up_says_what_it_saw_and_mails_who_is_owed(stage: Stage) -> None:
     stage.world.add_watch(EVEN)
-    assert value("check", *WORDS)["first_observation"] is True
+    first = value("check", *WORDS)
+    assert (first["success"], first["first_observation"]) == (True, True)
     stage.show(EVEN, seats_available=2)
     stage.clock.forward(seconds=1)
     answer = value("check", *WORDS)

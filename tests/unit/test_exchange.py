@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Self
 
 import pytest
@@ -170,6 +171,20 @@ def test_nobody_there_is_told_apart_from_a_cut_connection() -> None:
         ):
             with pytest.raises(NotConnectedError):
                 session.get(url, timeout=10)
+
+
+@pytest.mark.parametrize(("scheme", "port"), [("http", 80), ("https", 443)])
+def test_an_address_without_a_port_has_its_schemes_own(monkeypatch: pytest.MonkeyPatch, scheme: str, port: int) -> None:
+    asked: list[tuple[str, int]] = []
+
+    def connect(address: tuple[str, int], _seconds: float) -> None:
+        asked.append(address)
+        raise OSError
+
+    monkeypatch.setattr("shared.exchange.socket", SimpleNamespace(create_connection=connect))
+    with bounded_session(1000) as session, pytest.raises(NotConnectedError):
+        session.get(f"{scheme}://example.edu/x", timeout=10)
+    assert asked == [("example.edu", port)]
 
 
 def test_a_server_whose_certificate_nobody_vouches_for_is_not_told_anything(tmp_path: Path) -> None:

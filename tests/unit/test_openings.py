@@ -55,6 +55,13 @@ def test_a_habit_is_told_only_of_enough_openings(rows: list[tuple[int, bool, int
         assert len(inside) * 2 > len(recent)
 
 
+def test_the_hours_of_a_habit_are_the_narrowest_in_which_most_began() -> None:
+    begun = [datetime(2026, 11, day, hour, 30, tzinfo=ZONE) for day, hour in enumerate((9, 10, 9, 10, 22, 9), start=5)]
+    habit = habit_of([Opening(at, at + timedelta(minutes=20), 1) for at in begun], NOW, ZONE)
+    assert habit
+    assert (habit.times, habit.median, habit.hours) == (6, timedelta(minutes=20), (9, 11))
+
+
 @given(EDGES)
 def test_the_picture_stays_in_its_frame(rows: list[tuple[int, bool, int | None]]) -> None:
     found = openings_of(edges(rows))

@@ -104,15 +104,21 @@ def test_a_failed_probe_spends_one_attempt_and_goes_behind_the_others(any_redis_
 def test_a_probe_that_says_nothing_about_the_service_only_returns_its_lease(
     any_redis_url: str, queue_on: Places
 ) -> None:
-    place = queue_on(any_redis_url, durations=PATIENT)
+    place = queue_on(any_redis_url, durations=replace(PATIENT, probe_lease=60.0))
     Scraper(place)
-    neutral = threading.Event()
-    place.rules["neutral"] = neutral.set
+    neutral, leases = threading.Event(), []
+
+    def note() -> None:
+        leases.append(place.huey.storage.client.pttl(place.huey.breaker.probe_key))
+        neutral.set()
+
+    place.rules["neutral"] = note
     place.huey.push(checks(12), NOW)
     place.consume()
     wait_until(lambda: state_of(place).state == "OPEN")
     place.huey.push([Job("work", "neutral", {"key": "neutral"}, urgent=True)], NOW)
     assert neutral.wait(10), "it went as a probe"
+    assert 10_000 < leases[0] <= 60_000
     place.wait_for_runs(1)
     wait_until(lambda: place.huey.storage.client.exists(place.huey.breaker.probe_key) == 0)
 

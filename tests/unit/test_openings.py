@@ -44,6 +44,13 @@ def test_every_opening_can_be_seen_on_the_strip_and_none_leaves_it(rows: list[tu
     assert all(x >= 0 and width >= 0.6 and x + width <= 100.01 for x, width in pieces)
 
 
+def test_an_opening_lies_on_the_strip_where_it_was() -> None:
+    begin = NOW - timedelta(days=10)
+    whole = [Opening(begin + timedelta(days=day), begin + timedelta(days=day + 2), 1) for day in (0, 5)]
+    still = Opening(begin + timedelta(days=9), None, 1)
+    assert strip_of([*whole, still], begin, NOW) == [(0.0, 20.0), (50.0, 20.0), (90.0, 10.0)]
+
+
 @given(EDGES)
 def test_a_habit_is_told_only_of_enough_openings(rows: list[tuple[int, bool, int | None]]) -> None:
     found = openings_of(edges(rows))

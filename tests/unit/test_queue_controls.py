@@ -6,9 +6,12 @@ import threading
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
+import pytest
 from huey import crontab
 
 from shared.queue.controls import Control, Turn
+from shared.schedule import is_due
+from shared.sections.slots import SLOT, slot_start
 
 
 def utc(*parts: int) -> datetime:
@@ -27,6 +30,19 @@ def test_minutes_are_those_of_the_timezone_also_across_a_change_of_clocks() -> N
     )
     assert nightly.next_due(utc(2026, 10, 24, 12)) == utc(2026, 10, 25, 2, 30), "winter time since half an hour"
     assert nightly.next_due(utc(2026, 10, 23, 12)) == utc(2026, 10, 24, 1, 30)
+
+
+@pytest.mark.parametrize("zone", ["America/Phoenix", "Asia/Kathmandu", "Australia/Lord_Howe", "Pacific/Chatham"])
+def test_each_slot_has_its_tick_where_offsets_have_half_hours_or_quarters(zone: str) -> None:
+    start = utc(2026, 4, 4)  # clocks go back: on Lord Howe by half an hour
+    ticks = Control("tick", lambda turn: None, is_due=is_due("0,30 * * * *"), timezone=ZoneInfo(zone))
+    at, hit = start - SLOT / 30, set()
+    while at < start + 48 * SLOT:
+        due = ticks.next_due(at)
+        assert due
+        at = due
+        hit.add(slot_start(at))
+    assert hit >= {start + number * SLOT for number in range(48)}
 
 
 def test_a_schedule_that_never_comes_is_none() -> None:

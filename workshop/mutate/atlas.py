@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _ROUTINE = re.compile(r"create or replace (?:function|view) (?:public|pickmyclass)\.(\w+)")
+_MIGRATIONS = "tests/integration/test_database_migrations"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,19 +36,29 @@ class Atlas:
     def tests_for(self, path: Path, line: int, seconds: float) -> list[str]:
         """Tests that reach the function around `line` of `path`, until they take `seconds`; at least one, if any does.
 
-        Where no function is around it (a constant, a field), all that reach the file count.
+        Where no function is around it (a constant, a field), those whose file names the module go first, then all that
+        reach it. What the database calls by itself (a trigger) is asked for by no name: it is the migrations' tests'.
         """
         source = (self._project / path).read_text(encoding="utf-8")
         if path.suffix == ".py":
             wanted = _around(path, source, line)
             found = [w for w in self._witnesses if wanted in w.reached]
-            found = found or [w for w in self._witnesses if any(r.startswith(f"{path}:") for r in w.reached)]
+            found = found or self._of_module(path)
         elif path.suffix == ".sql":
             names = self._askers(_routine_around(source, line))
             found = [w for w in self._witnesses if names & w.asked]
+            found = found or [w for w in self._witnesses if w.test.startswith(_MIGRATIONS)]
         else:
             found = self._of_script(path)
         return _within(found, seconds)
+
+    def _of_module(self, path: Path) -> list[Witness]:
+        name = f"from {'.'.join(path.with_suffix('').parts)} import"
+        files = {w.test.partition("::")[0] for w in self._witnesses}
+        naming = {file for file in files if name in (self._project / file).read_text(encoding="utf-8")}
+        first = [w for w in self._witnesses if w.test.partition("::")[0] in naming]
+        reaching = [w for w in self._witnesses if any(r.startswith(f"{path}:") for r in w.reached)]
+        return [*first, *(w for w in reaching if w not in first)]
 
     def _askers(self, routine: str) -> set[str]:
         """The routine and all that come to it, however deep."""

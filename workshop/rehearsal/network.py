@@ -42,6 +42,16 @@ table ip cut {{
 """
 
 
+_LOSSY = """
+table ip cut {
+    chain out {
+        type filter hook output priority 0
+        numgen random mod 100 < 5 drop
+    }
+}
+"""
+
+
 def do(*words: str | Path, given: str | None = None) -> str:
     """Run a command of ours; its output. Raises `RuntimeError` with its words."""
     command = [str(word) for word in words]
@@ -95,9 +105,21 @@ def block(name: str, address: str, port: int) -> None:
     do("ip", "netns", "exec", name, "nft", "-f", "-", given=_CUT.format(address=address, port=port))
 
 
+def disturb(name: str) -> str:
+    """A bad line for `name`: of what it sends 5 % is lost, the rest 300 ms late where the kernel can. Says which."""
+    delay = ("tc", "qdisc", "add", "dev", "eth0", "root", "netem", "delay", "300ms", "loss", "5%")
+    if subprocess.run(["ip", "netns", "exec", name, *delay], capture_output=True, timeout=60).returncode == 0:
+        return "300 ms, 5 % lost"
+    do("ip", "netns", "exec", name, "nft", "-f", "-", given=_LOSSY)
+    return "5 % lost (this kernel cannot delay)"
+
+
 def mend(name: str) -> None:
-    """Take back whatever `pull` and `block` did to `name`."""
+    """Take back whatever `pull`, `block` and `disturb` did to `name`."""
     do("ip", "link", "set", f"v-{name}", "up")
+    subprocess.run(
+        ["ip", "netns", "exec", name, "tc", "qdisc", "del", "dev", "eth0", "root"], capture_output=True, timeout=60
+    )
     inside = ("ip", "netns", "exec", name, "nft")
     if "table ip cut" in do(*inside, "list", "tables"):
         do(*inside, "delete", "table", "ip", "cut")

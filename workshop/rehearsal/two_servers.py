@@ -90,6 +90,24 @@ def is_cut_off(stage: Stage) -> None:
     _cut(stage, "only the source", blocked(ADDRESS, town.ports["campus"]))
 
 
+def has_a_bad_line(stage: Stage) -> None:
+    """Much of what one server sends gets lost, for a whole tick."""
+    second = stage.servers[1]
+    with stage.act("a bad line to one server") as said:
+        stage.one_tick()
+        stage.town.delay(_LOOK_UP_MS)
+        stage.town.open_seats(4)
+        said.append(network.disturb(second.box.name))
+        began = time.time()
+        stage.server.tick()
+        seconds = wait_until(lambda: stage.town.unchecked(began) == 0, "every section is checked", 300)
+        wait_until(lambda: not stage.town.owed(), "mail", 120)
+        network.mend(second.box.name)
+        stage.town.delay(0)
+        said.append(f"all checked after {seconds:.0f} s")
+        assert seconds <= RECOVERY_SECONDS, f"later than {RECOVERY_SECONDS:.0f} s"
+
+
 def comes_back(stage: Stage) -> None:
     """A server without power over a tick, and back later."""
     second = stage.servers[1]
@@ -187,4 +205,4 @@ def _completed(stage: Stage) -> dict[str, int]:
 
 INSTALLATION = (*one_server.INSTALLATION, joins)
 SHORT = (shares_the_work,)
-FULL = (shares_the_work, is_cut_off, comes_back, upgrades_one_by_one, balances)
+FULL = (shares_the_work, is_cut_off, has_a_bad_line, comes_back, upgrades_one_by_one, balances)

@@ -18,7 +18,7 @@ from shared.checks.check import Checker
 from shared.checks.check_now import CheckNow
 from shared.checks.look import Looker
 from shared.checks.looks import Looks, Pace
-from shared.checks.measures import MeasuredChecker, MeasuredSource, Measures
+from shared.checks.measures import MeasuredChecker, Measures
 from shared.checks.tick import Ticker
 from shared.clock import Clock, DatabaseClock, in_milliseconds
 from shared.database import Database, connect_postgres
@@ -255,7 +255,7 @@ class Wiring:
         # The scraper's pause alone holds queued jobs, not people; where another source can stand in, it holds it all.
         paced = is_asu or len(self.breakers) > 1
         gate = Paced(breaker, pause, self.turns if is_asu and not self.replay else None) if paced else breaker
-        return Guarded(MeasuredSource(source, self.measures), gate, pause)
+        return Guarded(source, gate, pause, self.measures.looked)
 
     def _recheck(self, sections: Sequence[Section]) -> bool:
         """Queue the sections that the mass-event guard wants to see once more; whether all of them went in."""

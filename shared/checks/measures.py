@@ -12,8 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from shared.checks.check import Checker, CheckOrder, CheckReport
-from shared.sections.section import Section
-from shared.source.answers import Answer, Listing, ListingAnswer, Reading, Source
+from shared.source.answers import Answer, ListingAnswer, Reading
 
 BOUNDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 90.0)
 """Upper bounds of the histograms' buckets, in seconds; the last bucket has none."""
@@ -37,11 +36,16 @@ class Measures:
             self._checks[outcome] += 1
             self._observe("check", seconds)
 
-    def lookup_ended(self, answer: str, seconds: float) -> None:
-        """Count a look at a source by the kind of its answer."""
+    def looked(self, source: str, answer: Answer | ListingAnswer, seconds: float) -> None:
+        """Count a look at a source, by the kind of its answer, and the calls that it took."""
+        now, calls = time.monotonic(), answer.calls if isinstance(answer, Reading) else 1
         with self._lock:
-            self._lookups[answer] += 1
+            self._lookups[type(answer).__name__.lower()] += 1
             self._observe("lookup", seconds)
+            self._calls[source] += calls
+            self._latest.append((now, source, calls))
+            while self._latest[0][0] < now - 60.0:
+                self._latest.popleft()
 
     @property
     def seconds_of_a_look(self) -> float | None:
@@ -49,15 +53,6 @@ class Measures:
         with self._lock:
             looks = sum(self._lookups.values())
             return self._sums["lookup"] / looks if looks else None
-
-    def called(self, source: str, calls: int) -> None:
-        """Count calls to a source; a look may take several."""
-        now = time.monotonic()
-        with self._lock:
-            self._calls[source] += calls
-            self._latest.append((now, source, calls))
-            while self._latest[0][0] < now - 60.0:
-                self._latest.popleft()
 
     def calls_of_the_minute(self, source: str) -> int:
         """How many calls to a source ended in the last minute."""
@@ -78,43 +73,6 @@ class Measures:
     def _observe(self, name: str, seconds: float) -> None:
         self._seconds[name][sum(seconds > bound for bound in BOUNDS)] += 1
         self._sums[name] += seconds
-
-
-@dataclass(frozen=True, slots=True)
-class MeasuredSource:
-    """A source whose looks are counted."""
-
-    source: Source
-    measures: Measures
-
-    @property
-    def name(self) -> str:
-        """The source's own."""
-        return self.source.name
-
-    def look_up(self, section: Section, timeout: float) -> Answer:
-        """What the source says, counted."""
-        began = time.monotonic()
-        answer = self.source.look_up(section, timeout)
-        self.measures.called(self.name, 1)
-        self.measures.lookup_ended(type(answer).__name__.lower(), time.monotonic() - began)
-        return answer
-
-    def listing_of(self, section: Section, subject: str | None) -> Listing | None:
-        """The source's own."""
-        return self.source.listing_of(section, subject)
-
-    def read(self, listing: Listing, timeout: float) -> ListingAnswer:
-        """What the source says of a listing, counted like a look-up."""
-        began = time.monotonic()
-        answer = self.source.read(listing, timeout)
-        self.measures.called(self.name, answer.calls if isinstance(answer, Reading) else 1)
-        self.measures.lookup_ended(type(answer).__name__.lower(), time.monotonic() - began)
-        return answer
-
-    def page_of(self, section: Section) -> str:
-        """The source's own."""
-        return self.source.page_of(section)
 
 
 @dataclass(frozen=True, slots=True)

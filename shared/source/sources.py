@@ -6,6 +6,7 @@ The second source stands in while the first one may not be asked, and when it re
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
@@ -86,17 +87,24 @@ class Paced:
 
 @dataclass(frozen=True, slots=True)
 class Guarded:
-    """A source and its gate. Without a pause it is asked again however often it says no (a replay)."""
+    """A source and its gate. Without a pause it is asked again however often it says no (a replay).
+
+    `looked` is told of each look: the source's name, its answer, how many seconds it took.
+    """
 
     source: Source
     gate: Gate
     pause: Pause | None = None
+    looked: Callable[[str, Answer | ListingAnswer, float], object] = lambda *_: None
 
     def ask(self, question: Callable[[Source], A], permit: Permit) -> A | Throttled:
         """Put `question` to the source, and tell its gate what the answer means for it."""
         answer: A | Throttled | None = None
         try:
-            answer = self._heed(question(self.source))
+            began = time.monotonic()
+            said = question(self.source)
+            self.looked(self.source.name, said, time.monotonic() - began)
+            answer = self._heed(said)
         except NoTurnError as error:
             answer = Throttled(error.seconds)  # our own word: the source has said nothing
         finally:

@@ -7,10 +7,11 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from shared.checks.check import CheckOrder
-from shared.checks.measures import BOUNDS, MeasuredChecker, MeasuredSource, Measures
+from shared.checks.measures import BOUNDS, MeasuredChecker, Measures
 from shared.durations import Durations
 from shared.sections.section import Section
 from shared.source.answers import Listing, NotFound
+from shared.source.breaker import Permit
 from shared.source.sources import Guarded, Sources
 from tests.support.site import SECRET, SECTIONS, TERM, Site
 
@@ -76,7 +77,7 @@ def test_figures_of_the_stores(site: Site) -> None:
 
 def test_what_a_consumer_counted_is_told_by_the_functions(site: Site) -> None:
     measures = Measures()
-    sources = Sources(Guarded(MeasuredSource(site.parts.scraper, measures), site.parts.breaker))
+    sources = Sources(Guarded(site.parts.scraper, site.parts.breaker, looked=measures.looked))
     checker = MeasuredChecker(site.parts.database, sources, site.parts.clock, measures)
     checker.check(CheckOrder(SECTIONS[0], 60))
     checker.check(CheckOrder(Section(TERM, "99999"), 60))
@@ -127,7 +128,7 @@ def test_stores_that_are_gone_are_a_figure_too(site: Site) -> None:
     assert found["pickmyclass_breaker_state", (("state", "unknown"),)] == 1
 
 
-def test_a_look_takes_as_long_as_its_source(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_look_takes_as_long_as_its_source(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     now, seconds = [1000.0], {"look_up": 3.0, "read": 4.0}
 
     class Slow:
@@ -142,11 +143,11 @@ def test_a_look_takes_as_long_as_its_source(monkeypatch: pytest.MonkeyPatch) -> 
 
             return answer
 
-    monkeypatch.setattr("shared.checks.measures.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("shared.source.sources.time.monotonic", lambda: now[0])
     measures = Measures()
-    source = MeasuredSource(cast(Any, Slow()), measures)
-    source.look_up(SECTIONS[0], 60)
-    source.read(Listing(TERM, "CSE"), 60)
+    source = Guarded(cast(Any, Slow()), site.parts.breaker, looked=measures.looked)
+    source.ask(lambda it: it.look_up(SECTIONS[0], 60), Permit())
+    source.ask(lambda it: it.read(Listing(TERM, "CSE"), 60), Permit())
     assert measures.seconds_of_a_look == 3.5
 
 

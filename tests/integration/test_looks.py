@@ -51,7 +51,7 @@ def calls(stage: Stage) -> int:
     return Counter(call["source"] for call in told["calls"])["asu"]
 
 
-def scheduler(stage: Stage, worker: str, read: Reads | None = None) -> Looks:
+def scheduler(stage: Stage, worker: str, read: Reads | None = None, a_minute: float = 30) -> Looks:
     """Another consumer's."""
     parts = stage.parts
     looker = Looker(parts.database, read or parts.checker.read_listing, parts.checker.strike, stage.clock)
@@ -60,7 +60,7 @@ def scheduler(stage: Stage, worker: str, read: Reads | None = None) -> Looks:
         looker,
         parts.checker,
         listing_of=parts.sources.listing_of,
-        pace=lambda: Pace(30 * 24 * 60, 30),
+        pace=lambda: Pace(a_minute * 24 * 60, a_minute),
         worker=worker,
         timezone="America/Phoenix",
         clock=stage.clock,
@@ -108,6 +108,14 @@ def test_nothing_is_looked_at_again_at_once_whoever_looked(catalog: Stage) -> No
     assert minute(looks) == 0
     catalog.clock.at += minutes(3)
     assert minute(looks) == 1
+
+
+def test_a_call_that_a_minute_does_not_hold_is_saved_up_for(catalog: Stage) -> None:
+    looks, made = scheduler(catalog, "one", a_minute=0.25), []
+    for _ in range(9):
+        made.append(minute(looks))
+        catalog.clock.forward(seconds=60)
+    assert made == [1, 0, 0, 0, 1, 0, 0, 0, 1]
 
 
 def test_one_consumer_decides_at_a_time_and_another_goes_on_when_it_is_gone(catalog: Stage) -> None:

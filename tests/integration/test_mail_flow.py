@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from dataclasses import replace
 from datetime import timedelta
@@ -15,13 +16,14 @@ from shared.sections.section import Section
 from tests.support.mail import SEEN_AT, PostOffice
 
 
-def test_everyone_who_is_owed_mail_gets_it_once(post_office: PostOffice) -> None:
+def test_everyone_who_is_owed_mail_gets_it_once(post_office: PostOffice, caplog: pytest.LogCaptureFixture) -> None:
     post_office.owe(250)
     report = post_office.send()
     assert (report.state, report.accepted, report.batches) == ("idle", 250, 3)
     assert len(set(post_office.inbox.addresses())) == len(post_office.inbox.addresses()) == 250
     assert post_office.statuses() == {"sent": 250}
     assert post_office.send().accepted == 0
+    assert [record for record in caplog.records if record.levelno > logging.INFO] == []
 
 
 def test_mail_goes_the_same_way_over_either_transport(post_office: PostOffice, any_database: Database) -> None:

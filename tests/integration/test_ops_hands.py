@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -72,6 +73,10 @@ def test_dead_letters_are_queued_again(bundle: Bundle) -> None:
     bundle.bury("2267:12431", "2267:12432", "2267:12433")
     assert value("dead", "requeue", "2267:12431")["requeued"] == ["2267:12431"]
     assert waiting(bundle) == 1
+    with bundle.redis.connect() as client:
+        job = json.loads(client.hget("pickmyclass:queue:class-check:jobs", "2267:12431"))
+    expires = datetime.fromtimestamp(job["expires"] / 1000, UTC)
+    assert timedelta() < expires - bundle.parts.clock() <= timedelta(hours=1)
     assert len(value("dead", "requeue", "--all")["requeued"]) == 2
     assert (waiting(bundle), value("dead", "list")) == (3, [])
 

@@ -97,7 +97,7 @@ def test_jobs_not_started_are_free_before_the_running_ones_have_finished(any_red
 def test_a_paused_consumer_takes_nothing_until_resumed(any_redis_url: str, queue_on: Places) -> None:
     place = queue_on(any_redis_url)
     consumer = place.consume()
-    consumer.pause()
+    heed(Heard("paused", False, share=1.0), consumer)
     place.huey.push(jobs("a", "b"), NOW)
     other = queue_on(any_redis_url)
     other.consume("two")

@@ -177,7 +177,7 @@ def test_a_doorbell_that_alone_is_refused_is_asked_ever_more_slowly_and_jobs_run
 def test_a_server_that_lets_nobody_be_called_by_name_costs_no_more_and_is_not_taken_for_lost(
     server: EmbeddedRedis, queue_on: Places, caplog: pytest.LogCaptureFixture, refused: str
 ) -> None:
-    spent = []
+    spent, refusals = [], []
     with connect_redis(server.url) as client:
         for rule in ("+client", refused):
             client.execute_command("ACL", "SETUSER", "default", rule)
@@ -191,10 +191,15 @@ def test_a_server_that_lets_nobody_be_called_by_name_costs_no_more_and_is_not_ta
                 place.wait_for_runs(number)
             place.wait_until_settled()
             wait_until(lambda consumer=consumer: not consumer.fetcher._doorbell._silent.is_set())
+            consumer.fetcher._doorbell.interrupt()
+            wait_until(lambda consumer=consumer: not consumer.fetcher._doorbell._silent.is_set())
             place.stop(consumer)
             spent.append(sum(command_counts(client).values()))
+            told = client.info("commandstats")
+            refusals.append(sum(one["rejected_calls"] for name, one in told.items() if "client" in name))
         client.execute_command("ACL", "SETUSER", "default", "+client")
     assert "queue: Redis does not answer" not in caplog.messages
+    assert refusals == [0, 1], "what was refused once is not asked for again"
     assert spent[1] <= 2 * spent[0], "how many exchanges it takes depends on the machine; not on names"
 
 

@@ -1,5 +1,8 @@
 """Sections, their facts as JSON, and how long a retry waits."""
 
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -50,3 +53,5 @@ def test_retry_after_is_believed_within_reason(header: str | None, seconds: floa
 
 def test_retry_after_may_be_a_date() -> None:
     assert retry_after("Mon, 02 Jan 2006 15:04:05 GMT") == 0
+    assert retry_after("Sat, 02 Jan 2999 15:04:05 GMT") == 3600
+    assert 1700 < retry_after(format_datetime(datetime.now(UTC) + timedelta(minutes=30), usegmt=True)) <= 1800

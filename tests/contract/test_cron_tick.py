@@ -68,6 +68,7 @@ def test_nothing_due_is_a_success_that_says_so(stage: Stage) -> None:
     assert (body["success"], body["message"], body["sections_enqueued"]) == (True, "No sections to check", 0)
     assert body["stagger_group"] == "even"
     assert isinstance(body["duration"], int)
+    assert 0 <= body["duration"] < 120_000, "milliseconds of this call alone"
 
 
 def test_the_due_half_is_queued_and_the_lock_is_free_again(watched: Stage) -> None:

@@ -97,6 +97,8 @@ def test_an_opening_between_the_ticks_is_owed_as_mail_within_the_minute(catalog:
     assert woken == ["mail"]
     assert [kind for kind, _, _ in catalog.world.outbox(EVEN)] == ["seat_available"]
     assert calls(catalog) == 2
+    (listing,) = looks.candidates()
+    assert {one.section: one.open_seats for one in listing.sections} == {EVEN: 2, ODD: 0}
 
 
 def test_nothing_is_looked_at_again_at_once_whoever_looked(catalog: Stage) -> None:

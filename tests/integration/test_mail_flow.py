@@ -26,6 +26,15 @@ def test_everyone_who_is_owed_mail_gets_it_once(post_office: PostOffice, caplog:
     assert [record for record in caplog.records if record.levelno > logging.INFO] == []
 
 
+def test_administrators_see_how_much_mail_each_account_got(post_office: PostOffice) -> None:
+    post_office.owe(3)
+    post_office.send()
+    (one, *_) = post_office.sql("select user_id from public.user_profiles order by user_id")
+    post_office.sql("update public.user_profiles set is_admin = true where user_id = %s", one["user_id"])
+    asked = {"p_user_id": str(one["user_id"]), "p_search": "", "p_page": 1}
+    assert [user["mails"] for user in post_office.database.call("pmc_admin_users", **asked)["users"]] == [1, 1, 1]
+
+
 def test_mail_goes_the_same_way_over_either_transport(post_office: PostOffice, any_database: Database) -> None:
     facts = {"subject": "CSE", "catalog_nbr": "110", "title": 'Über "Prögramming" \\ 🎓'}
     post_office.owe(3, facts=facts)

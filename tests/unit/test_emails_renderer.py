@@ -176,6 +176,7 @@ def test_a_subject_without_a_course_still_names_the_section() -> None:
         "2 unreserved, 1 reserved for certain students",
         "Tue, Mar 3, 2026 at 10:02 AM MST",
         "because you watch section 12431 of CSE 110",
+        "Seats like this go quickly.",
         "Unsubscribe",
     ],
 )
@@ -209,6 +210,7 @@ def test_an_email_names_the_new_instructor() -> None:
 def test_a_section_that_is_gone_says_when_it_was_last_seen() -> None:
     email = RENDERER.write(replace(MAIL, kind="section_removed"))
     assert "taken off your list" in email["text"]
+    assert "go quickly" not in email["text"]
     assert "Last seen:   Tue, Mar 3, 2026 at 9:02 AM MST" in email["text"]
     never_seen = RENDERER.write(replace(MAIL, kind="section_removed", seen_before=None, facts=Facts()))
     assert "Last seen" not in never_seen["text"]

@@ -22,7 +22,7 @@ from shared.health.checks_stores import BreakerCheck, ConfigurationCheck, Databa
 from shared.health.checks_work import FreshnessCheck, FreshnessFigures, QueueCheck, QueueFigures, SchedulerCheck
 from shared.health.checks_workers import Worker, WorkersCheck
 from shared.health.faults import Fault
-from shared.health.page import in_code
+from shared.health.page import _ages, in_code
 from shared.health.probes import Probes
 from shared.health.report import Report
 from shared.health.words import span
@@ -186,6 +186,13 @@ def test_the_whole_only_escalates(order: list[int], some: int) -> None:
 def test_without_living_consumers_nothing_is_known_of_redis() -> None:
     figures = {"workers": [], "freshness": {"failed_sections": 0}}
     assert side_of_beats(figures).redis.status == "unknown"
+
+
+def test_bars_are_as_long_as_the_greatest_of_them_allows() -> None:
+    buckets = [{"up_to_minutes": 30, "sections": 40}, {"up_to_minutes": None, "sections": 10}]
+    bars = _ages({"ages": {"buckets": buckets, "never": 4}})
+    assert bars
+    assert [bar.percent for bar in bars] == [100, 25, 10]
 
 
 @pytest.mark.parametrize("time", [10**18, -(10**18), 1e300, float("nan"), float("inf"), "soon", [1]])

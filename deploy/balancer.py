@@ -27,7 +27,7 @@ def configuration(settings: Settings) -> str:
     servers = [own, *(one.strip() for one in settings.upstreams.split(","))]
     lines = [f"\tserver {place.replace(':', '-')} {place}" for place in servers]
     text = (ROOT / "deploy" / "haproxy.cfg").read_text(encoding="utf-8")
-    return "\n".join([text.rstrip("\n"), *lines, "", "backend here", f"\tserver here {own}", ""])
+    return "\n".join([text.rstrip("\n"), *lines, f"\tserver itself {own} no-check backup", ""])
 
 
 def main() -> None:

@@ -149,6 +149,16 @@ def test_a_server_that_is_not_ready_is_left_alone(fleet: Fleet) -> None:
     wait_until(lambda: {fleet.ask(fleet.front) for _ in range(10)} == {(200, str(first))})
 
 
+def test_calls_wait_for_servers_that_are_all_restarting(both: Fleet) -> None:
+    first, second = both.ports
+    for port in (first, second):
+        both.kill(port)
+    with ThreadPoolExecutor(4) as pool:
+        calls = [pool.submit(both.ask, both.front) for _ in range(4)]
+        both.start(first)
+        assert {call.result() for call in calls} == {(200, str(first))}
+
+
 def test_while_nobody_is_ready_this_server_answers_for_itself(fleet: Fleet) -> None:
     first, second = fleet.ports
     for port in (first, second):

@@ -42,8 +42,9 @@ def test_with_other_servers_caddy_sends_calls_to_the_balancer_which_knows_them_a
     given = {"site_url": "https://classes.example.edu", "upstreams": "10.0.0.2:8080, 10.0.0.3:8080", "host": "0.0.0.0"}
     settings = Settings.model_validate(given)
     assert environment(settings, "2.6.2")["BALANCER"] == "127.0.0.1:8090"
-    servers = [line.split()[-1] for line in configuration(settings).splitlines() if line.startswith("\tserver ")]
-    assert servers == ["127.0.0.1:8080", "10.0.0.2:8080", "10.0.0.3:8080", "127.0.0.1:8080"], "the last: for itself"
+    servers = [line.split()[2:] for line in configuration(settings).splitlines() if line.startswith("\tserver ")]
+    others = [["10.0.0.2:8080"], ["10.0.0.3:8080"]]
+    assert servers == [["127.0.0.1:8080"], *others, ["127.0.0.1:8080", "no-check", "backup"]]
 
 
 @pytest.mark.parametrize(

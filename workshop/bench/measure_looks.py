@@ -16,6 +16,7 @@ import psycopg
 import requests
 
 from shared.checks.look import Looker
+from shared.checks.tick import TickOrder
 from shared.sections.recorded import COLUMNS
 from shared.sections.slots import SLOT, group_at
 from shared.source.answers import Listing
@@ -55,18 +56,18 @@ def _later() -> str:
 def _wait_for_a_young_slot() -> None:
     """A slot that begins while all is measured would be the rescue's, for nobody ticks it."""
     left = SLOT.total_seconds() - time.time() % SLOT.total_seconds()
-    if left < WITH_TICK + QUIET + 60:
+    if left < WITH_TICK + WITH_TICK + QUIET + 60:
         time.sleep(left)
 
 
 def _write_tape(path: Path, subjects: Mapping[str, int]) -> None:
     """A campus on which nothing happens by itself: every section is full."""
-    lines, number = [",".join(COLUMNS)], 10_000
+    lines = [",".join(COLUMNS)]
     for of_subject in range(max(subjects.values())):  # the first sections are of all subjects: those are watched
-        for subject, count in subjects.items():
+        for place, (subject, count) in enumerate(subjects.items()):
             if of_subject < count:
+                number = 10_000 + 300 * place + of_subject  # a subject has sections of both halves
                 lines.append(f"{time.time_ns() // 1_000_000},{number},{subject} 110,A,Ada Lovelace,0,30")
-                number += 1
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
@@ -127,16 +128,21 @@ def _open_one(place: Site, class_nbr: str, count: int) -> float:
 
 def _day(report: Report, place: Site) -> None:
     place.watch(SECTIONS)
+    now = datetime.now(UTC)
+    for at in (now - SLOT, now):  # first sights; and without the slots' own ticks the consumer would make up for them
+        place.parts.ticker.tick(TickOrder(at, group_at(at), "scheduler", "bench"))
+    place.wait_until_settled()
     consumer, functions = (place.part(name).child.pid for name in ("consumer", "functions"))
     with place.meter() as meter:
 
-        def during(seconds: float) -> tuple[Commands, float, int]:
+        def during(seconds: float, *, ticked: bool = False) -> tuple[Commands, float, int]:
             before, worked, asked = meter.read(), cpu_seconds(consumer), _asked(place)
+            if ticked:
+                place.tick(group_at(now))
             _ask_for_health(place, seconds)
             return meter.read().since(before), cpu_seconds(consumer) - worked, _asked(place) - asked
 
-        place.tick(group_at(datetime.now(UTC)), "scheduler")
-        floor, _, _ = during(WITH_TICK)  # first sights: to Redis they are looks like any other
+        floor, _, _ = during(WITH_TICK, ticked=True)
         quiet, worked, asked = during(QUIET)
     a_day = TICKS_A_DAY * (floor.total + quiet.total * (SLOT.total_seconds() - WITH_TICK) / QUIET)
     report.add(DAY, "calls a minute without a tick", asked * 60 / QUIET)

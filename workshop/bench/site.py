@@ -13,7 +13,7 @@ from urllib.parse import urlsplit, urlunsplit
 import psycopg
 import requests
 
-from shared.checks.tick import Source, TickOrder, TickReport
+from shared.checks.tick import TickOrder, TickReport
 from shared.clock import now
 from shared.sections.slots import Group
 from shared.settings import load
@@ -22,7 +22,7 @@ from workshop.bench.meters import CommandMeter
 from workshop.parts.postgrest import EmbeddedPostgrest
 from workshop.parts.stack import Part, Stack
 
-_PATIENCE = 300.0
+_PATIENCE = 600.0
 
 
 class _MeasuredStack(Stack):
@@ -89,12 +89,9 @@ class Site:
             database.execute("analyze")
         self.watched = count
 
-    def tick(self, group: Group | Literal["all"] = "all", source: Source = "http") -> TickReport:
-        """Queue the watched sections of `group`, as an operator's call does: lock, tick row, pages, pushes, release.
-
-        One of the `scheduler` is the slot's own: the consumer does not catch up on it.
-        """
-        return self.parts.ticker.tick(TickOrder(now(), group, source, "bench"))
+    def tick(self, group: Group | Literal["all"] = "all") -> TickReport:
+        """Queue the watched sections of `group`, as an operator's call does: lock, tick row, pages, pushes, release."""
+        return self.parts.ticker.tick(TickOrder(now(), group, "http", "bench"))
 
     def lookups(self) -> int:
         """How often the scraper has been asked."""

@@ -94,14 +94,22 @@ def test_redis_listens_on_the_loopback_only_with_a_password_and_keeps_its_queue(
 
 
 @pytest.mark.real_redis
-def test_a_real_redis_takes_that_configuration(server: ScratchServer) -> None:
+def test_a_real_redis_takes_that_configuration_and_answers_the_runbooks_question(server: ScratchServer) -> None:
     program = shutil.which("redis-server")
     if program is None:
         pytest.skip("redis-server is not installed (Debian package)")
     set_up(server)
-    settings = (server.root / "etc/redis/pickmyclass.conf").read_text() + "port 0\n"
-    result = subprocess.run([program, "-"], input=settings, capture_output=True, text=True, timeout=20)
-    assert "Configured to not listen anywhere" in result.stdout, "every line was understood; port 0 ends it there"
+    conf, port = f"{server.root}/etc/redis/pickmyclass.conf", str(free_port())
+    told = re.search(r"`sudo (sh -c '[^`]*redis-cli info memory')`", (ROOT / "docs/operate.md").read_text())
+    assert told
+    question = told[1].replace("/etc/redis/pickmyclass.conf", conf).replace("redis-cli", f"redis-cli -p {port}")
+    child = start_child([program, conf, "--port", port, "--dir", server.root], stdout=subprocess.DEVNULL)
+    try:
+        wait_until(
+            lambda: "used_memory_human" in subprocess.run(["sh", "-c", question], capture_output=True, text=True).stdout
+        )
+    finally:
+        stop_child(child)
 
 
 @pytest.mark.real_redis

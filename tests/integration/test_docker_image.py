@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pwd
+import re
 import shutil
 import signal
 import subprocess
@@ -197,3 +198,12 @@ def test_only_the_loopback_of_the_host_reaches_what_compose_publishes() -> None:
     published = [line.strip() for line in (ROOT / "compose.yaml").read_text().splitlines() if ":8080" in line]
     assert published == ['- "127.0.0.1:8080:8080"']
     assert json.dumps("yes") in (ROOT / "compose.yaml").read_text(), "appendonly is the word yes, not a truth value"
+
+
+def test_compose_stops_redis_after_all_that_use_it() -> None:
+    text = (ROOT / "compose.yaml").read_text()
+    bundle = re.search(r"^x-bundle: &bundle\n(.*?)^\S", text, re.M | re.S)
+    assert bundle
+    assert "\n  depends_on:\n    redis:\n" in bundle[1], "what depends on another is stopped before it"
+    services = dict(re.findall(r"^  (\w+):\n    (.*)$", text.partition("\nservices:\n")[2], re.M))
+    assert {name for name, first in services.items() if first == "<<: *bundle"} == {"functions", "consumer", "migrate"}

@@ -3,7 +3,9 @@
 import json
 from datetime import UTC, datetime, timedelta
 
+from functions.account.main import account
 from tests.support.site import SECTIONS, Site
+from tests.support.stage import Stage
 
 EXPORT, DELETE = "/api/user/export", "/api/user/delete"
 
@@ -124,3 +126,12 @@ def test_each_path_has_its_own_method(site: Site) -> None:
         answer = site.ask(method, path, user=user)
         assert (answer.status_code, answer.headers["Allow"]) == (405, allowed)
     assert site.world.one("select count(*) from user_profiles where is_disabled") == 0
+
+
+def test_served_alone_on_any_path_the_method_decides(stage: Stage) -> None:
+    answers = {method: stage.ask(account, method=method, secret=None) for method in ("GET", "DELETE", "POST")}
+    assert {method: answer.status_code for method, answer in answers.items()} == {
+        "GET": 401,
+        "DELETE": 401,
+        "POST": 405,
+    }

@@ -124,6 +124,14 @@ def test_a_scraper_that_asks_for_no_wait_gets_one_all_the_same(stage: Stage) -> 
     assert all(4 < wait <= 5 for wait in waits), "the same pause, not four of them"
 
 
+def test_the_pause_of_a_scraper_alone_holds_the_queue_and_no_people(stage: Stage) -> None:
+    stage.world.add_watch(EVEN)
+    stage.scraper_fails("rate_limit", retry_after=60)
+    with pytest.raises(PauseQueue):
+        run(stage)
+    assert stage.parts.checker.look_up(ODD, 10) is not None
+
+
 def test_each_source_keeps_a_breaker_of_its_own(stage: Stage) -> None:
     wire(stage, "asu,scraper")
     stage.parts.breakers["asu"].record_failure(Permit())

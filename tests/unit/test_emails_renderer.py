@@ -271,11 +271,10 @@ def test_an_unknown_kind_of_mail_is_not_written() -> None:
         RENDERER.write(replace(MAIL, kind="birthday"))
 
 
-def test_a_sender_with_a_line_break_is_refused_at_once() -> None:
+@pytest.mark.parametrize("sender", ["a@b.example\r\nBcc: c@d.example", "a@b.example\n"])
+def test_a_sender_with_a_line_break_is_refused_at_once(sender: str) -> None:
     with pytest.raises(ValueError, match="one line"):
-        Renderer(
-            site_url="https://x.example", sender="a@b.example\r\nBcc: c@d.example", zone=ZoneInfo("UTC"), tokens=TOKENS
-        )
+        Renderer(site_url="https://x.example", sender=sender, zone=ZoneInfo("UTC"), tokens=TOKENS)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from shared.students.openings import LEAST_OPENINGS, Opening, habit_of, openings_of, strip_of
 from shared.students.story import chart_of
 from shared.students.terms import coming_terms, likely_term, name_of
-from shared.students.told import hour, long, moment
+from shared.students.told import count, hour, long, moment
 
 NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)
 ZONE = ZoneInfo("America/Phoenix")
@@ -86,6 +86,7 @@ def test_an_edge_that_repeats_the_one_before_changes_nothing() -> None:
 def test_spans_are_told_in_the_units_that_matter() -> None:
     told = [long(timedelta(seconds=seconds)) for seconds in (5, 60, 119, 3600, 7800, 86_400, 5 * 86_400)]
     assert told == ["less than a minute", "1 min", "2 min", "1 h", "2 h 10 min", "1 day", "5 days"]
+    assert [count(number, "seat") for number in (0, 1, 2, 1200)] == ["0 seats", "1 seat", "2 seats", "1,200 seats"]
 
 
 def test_moments_are_told_as_of_now_and_in_the_universitys_zone() -> None:

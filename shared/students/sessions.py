@@ -39,7 +39,7 @@ class Visit:
 
     user_id: str
     session_id: str
-    access_token: str
+    access_token: str = field(repr=False)
     expires_at: int
     renewed: dict[str, Any] | None = field(default=None, repr=False)
     """The session as the cookie should hold it now; `None` while the one it holds will do."""

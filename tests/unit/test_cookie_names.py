@@ -1,7 +1,8 @@
-"""Which of a visitor's cookies may hold the session, and how much one of them holds."""
+"""Which cookies may hold the session, how much one of them holds, and that no token is shown."""
 
 from shared.settings import load
 from shared.students.cookies import CHUNK_LENGTH, cookie_names, read_session, written_session
+from shared.students.sessions import Visit
 
 COOKIES = {"sb-abcdefgh-auth-token": "x", "sb-other-auth-token.0": "y", "sb-other-auth-token.1": "z", "theme": "dark"}
 
@@ -22,3 +23,8 @@ def test_a_session_too_long_for_one_cookie_is_written_in_chunks_that_browsers_ta
     assert list(cookies) == ["name.0", "name.1", "name.2"]
     assert all(0 < len(piece) <= CHUNK_LENGTH < 4096 for piece in cookies.values())
     assert read_session(cookies, "name") == session
+
+
+def test_no_token_of_a_visit_is_shown_where_the_visit_is() -> None:
+    visit = Visit("user", "session", "an-access-token", 7, {"refresh_token": "a-refresh-token"})
+    assert "-token" not in repr(visit)

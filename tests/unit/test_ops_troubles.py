@@ -159,6 +159,8 @@ def test_nobody_is_missed_where_no_beat_can_be_kept() -> None:
 @pytest.mark.parametrize(("dead", "said"), [(1, "1 section could not"), (2, "2 sections could not")])
 def test_sections_are_counted_in_words(dead: int, said: str) -> None:
     assert of(QueueCheck(replace(QUEUE, dead=dead)))[0].what.startswith(said)
+    overdue = of(FreshnessCheck(replace(FRESH, overdue_sections=dead)))[0].what
+    assert overdue.startswith("1 section has not" if dead == 1 else "2 sections have not")
 
 
 def test_a_lock_that_nobody_could_take_is_not_a_second_trouble_when_redis_takes_no_writes() -> None:

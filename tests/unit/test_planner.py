@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from datetime import UTC, datetime
 from itertools import pairwise
 
 import pytest
@@ -19,6 +20,7 @@ from shared.checks.planner import (
     plan,
     round_minutes,
 )
+from shared.cli.looks import _why
 from shared.sections.section import Section
 from shared.source.answers import Listing
 
@@ -96,6 +98,12 @@ def test_what_would_be_too_old_before_the_next_minutes_look_goes_first() -> None
     oldest = MOST_ROUNDS * 2  # two listings, at one call a minute
     old, hot = watched(oldest - 1, open_seats=30), watched(oldest - 2, watchers=900)
     assert order(listing("HOT", hot), listing("OLD", old), a_minute=1) == ["OLD"]
+
+
+def test_an_operator_is_told_of_what_is_older_than_two_rounds() -> None:
+    one, now = listing("CSE", watched(9.0)), datetime.fromtimestamp(NOW, UTC)
+    assert [_why(one, 9.0, now, oldest) for oldest in (8.0, 9.0)] == ["older than two rounds"] * 2
+    assert _why(one, 9.0, now, 9.5) == "1 full, 1 watching"
 
 
 def test_a_listing_is_as_old_as_its_oldest_section() -> None:

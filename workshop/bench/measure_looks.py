@@ -66,7 +66,9 @@ def _write_tape(path: Path, subjects: Mapping[str, int]) -> None:
     for of_subject in range(max(subjects.values())):  # the first sections are of all subjects: those are watched
         for place, (subject, count) in enumerate(subjects.items()):
             if of_subject < count:
-                number = 10_000 + 300 * place + of_subject  # a subject has sections of both halves
+                number = (
+                    10_000 + (SUBJECTS + 1) * of_subject + place
+                )  # odd steps: a subject has sections of both halves
                 lines.append(f"{time.time_ns() // 1_000_000},{number},{subject} 110,A,Ada Lovelace,0,30")
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
@@ -128,6 +130,7 @@ def _open_one(place: Site, class_nbr: str, count: int) -> float:
 
 def _day(report: Report, place: Site) -> None:
     place.watch(SECTIONS)
+    assert len({place.subjects[one] for one in place.class_nbrs[:SECTIONS]}) == SUBJECTS
     now = datetime.now(UTC)
     for at in (now - SLOT, now):  # first sights; and without the slots' own ticks the consumer would make up for them
         place.parts.ticker.tick(TickOrder(at, group_at(at), "scheduler", "bench"))

@@ -63,6 +63,7 @@ def test_a_search_in_the_administration(door: Door, screen: Screen) -> None:
     screen.push("Accounts")
     screen.reach("search")
     screen.key("ann@", Keys.ENTER)
+    screen.read("1 account")
     screen.push("ann@example.edu")
     screen.push(f"CSE 110, {NUMBERS[0]}")
     screen.read("Its seats over time")

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from selenium import webdriver
 from selenium.common.exceptions import StaleElementReferenceException
+from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
@@ -104,8 +105,8 @@ class Screen:
         self.key(key)
 
     def key(self, *keys: str) -> None:
-        """Type into whatever has the focus."""
-        self.driver.switch_to.active_element.send_keys(*keys)
+        """Type into whatever has the focus, also while another page comes in."""
+        ActionChains(self.driver).send_keys(*keys).perform()
 
     def text(self, selector: str) -> str:
         """What the first element that the selector finds says, as soon as there is one."""

@@ -129,13 +129,17 @@ class Script:
 
 
 class Doorbell:
-    """A list to block on until somebody rings. One thread waits; any other may interrupt it."""
+    """A list to block on until somebody rings. One thread waits; any other may interrupt it.
+
+    What has rung is moved to a list beside it, which whoever takes the last job deletes. A pop would do, but a full
+    Redis serves that, and who waits would never learn of it.
+    """
 
     def __init__(self, helper: Redis, url: str, key: str, longest: float, writes: Writes | None = None) -> None:
         """`longest` is the most seconds that `wait` will be asked for; `helper` answers while this one blocks."""
         self._client = connect_redis(url, timeout=longest + 15.0, pool_size=1, writes=writes)
         self._helper = helper
-        self._key = key
+        self._key, self._heard = key, f"{key}:heard"
         self._number: int | None = None  # the server's name for the connection that blocks
         self._is_known = False  # whether that is this connection's name, not the lost one's before
         self._is_nameless = False  # the server, or what stands before it, lets nobody be called by name: asked once
@@ -151,14 +155,16 @@ class Doorbell:
                 self._unblock()  # the server may still count the lost connection as waiting: it would get our ring
                 self._number = self._ask_name()
                 self._is_known = True
-            return not self._interrupted and self._client.blpop([self._key], timeout=seconds) is not None
+            if self._interrupted:
+                return False
+            return self._client.brpoplpush(self._key, self._heard, seconds) is not None
         except (RedisError, OSError, AttributeError, ValueError) as error:
             # A cut connection: by the network, or by an interrupt, which makes the read fail in one of many ways.
             self._is_known = False
             if self._interrupted:
                 return False
             if isinstance(error, RedisError) and is_wrong_type(error):
-                self._helper.delete(self._key)  # no list, so no rings in it
+                self._helper.delete(self._key, self._heard)  # no list, so no rings in it
                 return True
             raise
         finally:

@@ -230,7 +230,7 @@ if #front + #back + #given_back + #put_last + #lonely > 0 then
 elseif ring_rest and #taken > 0 and left ~= 0 then
   ring(doorbell)
 elseif left == 0 and #taken > 0 then
-  redis.call('DEL', doorbell) -- nothing is left to wake anyone for
+  redis.call('DEL', doorbell, doorbell .. ':heard') -- nothing is left to wake anyone for
 end
 tell_put_aside(dead, dead_flag, now, cap)
 return {reason, wait, left, gate.raw, reason == 'probe' and token or '', was_alone, corrected, taken, lost,

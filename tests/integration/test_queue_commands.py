@@ -67,7 +67,7 @@ def test_an_idle_consumer_blocks_and_asks_nothing(redis_url: str, redis_client: 
     place = queue_on(redis_url, durations=Durations())
     consumer = place.consume()
     wait_until(lambda: consumer.fetcher.intake.left == 0 and not consumer.fetcher._doorbell._silent.is_set())
-    wait_until(lambda: any(client["cmd"] == "blpop" for client in redis_client.client_list()))
+    wait_until(lambda: any(client["cmd"] == "brpoplpush" for client in redis_client.client_list()))
     redis_client.config_resetstat()
     assert not threading.Event().wait(0.5)
     assert command_counts(redis_client) == {}

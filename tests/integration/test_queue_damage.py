@@ -54,7 +54,7 @@ def jobs(*keys: str) -> list[Job]:
 
 def commands_while_idle(client: redis.Redis, seconds: float) -> int:
     """How many commands the server runs in a while in which the consumer waits for its doorbell."""
-    wait_until(lambda: any(one["cmd"] == "blpop" for one in client.client_list()))
+    wait_until(lambda: any(one["cmd"] == "brpoplpush" for one in client.client_list()))
     client.config_resetstat()
     assert not threading.Event().wait(seconds)
     return sum(command_counts(client).values())

@@ -164,12 +164,12 @@ def test_a_doorbell_that_alone_is_refused_is_asked_ever_more_slowly_and_jobs_run
     lease = consumer.fetcher.lease
     wait_until(lambda: consumer.fetcher.intake.left == 0)
     with connect_redis(server.url) as client:
-        client.execute_command("ACL", "SETUSER", "default", "-blpop")
+        client.execute_command("ACL", "SETUSER", "default", "-brpoplpush")
         place.huey.push(jobs("a"), NOW)  # ends the wait that was allowed
         wait_until(lambda: not lease.connected and lease.reconnect_at - time.monotonic() > 1.0, 20)
         place.huey.push(jobs("b"), NOW)
         place.wait_for_runs(2, 20)
-        client.execute_command("ACL", "SETUSER", "default", "+blpop")
+        client.execute_command("ACL", "SETUSER", "default", "+brpoplpush")
     wait_until(lambda: consumer.fetcher._doorbell._silent.is_set() is False and lease.connected, 20)
 
 

@@ -110,6 +110,30 @@ def test_a_full_redis_is_told_to_anyone_within_a_beat_of_a_consumer_at_work(
     parts.close()
 
 
+def test_a_full_redis_is_told_to_anyone_by_a_consumer_that_has_nothing_to_write(
+    stage: Stage, redis_server: EmbeddedRedis
+) -> None:
+    redis_server.flush()
+    durations = replace(Durations(), beat=0.5, doorbell=1.0)
+    parts = Wiring(load(stage.environment | {"REDIS_URL": redis_server.url}, None), durations=durations)
+
+    def told() -> object:
+        stage.rewire(REDIS_URL=redis_server.url)
+        return stage.ask(health, secret=None).get_json()["checks"]["redis"]["status"]
+
+    with redis_server.connect() as client, consuming(parts):
+        wait_until(lambda: told() == "healthy" and client_waits(client), 20)
+        full(client, True)
+        wait_until(lambda: told() == "unhealthy", 10)
+        full(client, False)
+        wait_until(lambda: told() == "healthy" and client_waits(client), 20)
+    parts.close()
+
+
+def client_waits(client: redis.Redis) -> bool:
+    return any(one["cmd"] == "brpoplpush" for one in client.client_list())
+
+
 def test_a_beat_costs_no_command_while_all_is_well(well: Bundle) -> None:
     well.parts.lock.acquire("tick")
     before = well.commands()

@@ -94,8 +94,8 @@ def _watch(place: Site, meter: CommandMeter) -> Commands:
         requests.get(url, timeout=10)
         time.sleep(60 / SPEED)
     seen = meter.read().since(before)
-    consumers = round(seen.by_name["blpop"] * Durations().doorbell / (WINDOW * SPEED))
-    share = 86_400 / Durations().doorbell / (seen.by_name["blpop"] / max(consumers, 1))
+    consumers = round(seen.by_name["brpoplpush"] * Durations().doorbell / (WINDOW * SPEED))
+    share = 86_400 / Durations().doorbell / (seen.by_name["brpoplpush"] / max(consumers, 1))
     return Commands(round(seen.total * share), round(seen.wire * share), seen.by_name)
 
 

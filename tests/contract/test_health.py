@@ -342,6 +342,23 @@ def test_a_job_that_waits_longer_than_a_slot_degrades(well: Bundle) -> None:
 # ---- scheduler
 
 
+def test_what_became_of_a_ticks_sections_is_read_from_its_own_slot_alone(well: Bundle) -> None:
+    slot = well.clock().replace(minute=30, second=0, microsecond=0)
+    well.parts.database.call(
+        "pmc_begin_tick", p_tick_id="one", p_slot=slot, p_group="odd", p_source="scheduler", p_worker="one"
+    )
+    failed = []
+    for hours in (-1, 0, 1):
+        well.parts.database.call(
+            "pmc_end_attempt", p_term=SECTION.term, p_class_nbr=SECTION.class_nbr,
+            p_slot=slot + timedelta(hours=hours), p_error="any words",
+        )  # fmt: skip
+        failed += well.world.rows(
+            "select (pickmyclass.tick_health(t) ->> 'failed')::int from pickmyclass.ticks t where t.id = 'one'"
+        )
+    assert failed == [(0,), (1,), (0,)]
+
+
 def test_the_scheduler_tells_last_and_next_tick(well: Bundle) -> None:
     well.clock.at = well.clock().replace(minute=10 if well.clock().minute < 30 else 40)
     check = well.health()["checks"]["scheduler"]

@@ -102,7 +102,8 @@ def test_what_a_consumer_counted_is_told_by_the_functions(site: Site) -> None:
     assert found["pickmyclass_check_duration_seconds_bucket", (("le", "+Inf"), one)] == 3
     assert found["pickmyclass_scrape_duration_seconds_count", (one,)] == 3
     assert found["pickmyclass_jobs_ended_total", (("outcome", "completed"), ("worker", "one"))] == 2
-    assert found["pickmyclass_workers", (("status", "active"),)] == 1
+    workers = {labels[0][1]: count for (name, labels), count in found.items() if name == "pickmyclass_workers"}
+    assert workers == {"active": 1, "paused": 0, "draining": 0, "offline": 0}
 
 
 def test_checks_over_http_count_as_the_functions_own(site: Site) -> None:

@@ -65,6 +65,25 @@ def test_names_of_operations_are_unique() -> None:
     assert len(names) == len(set(names)) == len(operations())
 
 
+def test_what_goes_well_answers_200_but_what_is_made_and_what_leads_elsewhere() -> None:
+    told = {
+        (method, path): [int(code) for code in operation["responses"] if code < "400"]
+        for path, operations in description(None)["paths"].items()
+        for method, operation in operations.items()
+    }
+    others = {("post", "/api/class-watches"): [201], ("get", "/go/asu"): [302]}
+    assert {key: codes for key, codes in told.items() if codes != [200]} == others
+
+
+def test_the_body_of_a_post_is_described_as_json_or_as_anything() -> None:
+    json_of_ours = ("/api/class-watches", "/api/fetch-class-details", "/api/queue/process-section")
+    posts = {path: told["post"] for path, told in description(None)["paths"].items() if "post" in told}
+    assert {path: "".join(post["requestBody"]["content"]) for path, post in posts.items()} == {
+        **dict.fromkeys(json_of_ours, "application/json"),
+        **dict.fromkeys(("/api/unsubscribe", "/api/webhooks/resend"), "*/*"),
+    }
+
+
 def name(operation: Operation) -> str:
     return f"{operation.method} {operation.path}"
 

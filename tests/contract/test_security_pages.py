@@ -156,6 +156,9 @@ def test_an_administrator_sees_and_acts_and_every_action_is_written_down(door: D
         "update user_profiles set email_bounced = true where user_id = %s", [door.user_id()]
     )
     root.send(person, action="forgive", sure="yes")
+    assert door.site.world.rows("select email_bounced from user_profiles where user_id = %s", door.user_id()) == [
+        (False,)
+    ]
     ann.send("/settings", do="close", sure="yes")
     root.send(person, action="restore", sure="yes")
     root.send(person, action="restore", sure="yes")  # a second time it is nothing

@@ -362,3 +362,11 @@ def test_an_operator_sees_what_comes_next_and_why(catalog: Stage) -> None:
     assert json.loads(shown.output)["looks"] == [
         {"look": "2267:CSE", "calls": 1, "watched": 2, "minutes": 3, "why": "2 full, 2 watching"}
     ]
+
+
+def test_the_planner_is_told_of_each_section_once_with_its_own_seats(catalog: Stage) -> None:
+    catalog.show(EVEN, seats_available=3)
+    run(catalog, EVEN, ODD)
+    asked = {"p_since": catalog.clock(), "p_all": True, "p_timezone": "UTC", "p_now": catalog.clock()}
+    told = catalog.parts.database.call("pmc_read_looks", **asked)["sections"]
+    assert sorted((row[1], row[4]) for row in told) == [(EVEN.class_nbr, 3), (ODD.class_nbr, 0)]

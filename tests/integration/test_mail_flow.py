@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import threading
 from dataclasses import replace
 from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
 
 from shared.database import Database
+from shared.mail import send
 from shared.mail.resend import Accepted
 from shared.mail.send import MailRoom, send_own_mail, send_test_mail
 from shared.sections.section import Section
@@ -24,6 +27,17 @@ def test_everyone_who_is_owed_mail_gets_it_once(post_office: PostOffice, caplog:
     assert post_office.statuses() == {"sent": 250}
     assert post_office.send().accepted == 0
     assert [record for record in caplog.records if record.levelno > logging.INFO] == []
+
+
+def test_the_log_tells_how_long_resend_took(
+    post_office: PostOffice, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    times = itertools.count(1000.0, 0.25)
+    monkeypatch.setattr(send, "time", SimpleNamespace(monotonic=lambda: next(times)))
+    post_office.owe(1)
+    with caplog.at_level(logging.INFO):
+        post_office.send()
+    assert [record.__dict__["milliseconds"] for record in caplog.records if "emails" in record.__dict__] == [250]
 
 
 def test_administrators_see_how_much_mail_each_account_got(post_office: PostOffice) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 from zoneinfo import ZoneInfo
 
 import pytest
 
 from shared.health.check import DEGRADED, HEALTHY, UNKNOWN
-from shared.health.checks_looks import LooksCheck, SourceSeen, sources_told, with_calls_of
+from shared.health.checks_looks import LooksCheck, SourceSeen, sources_of_beats, sources_told, with_calls_of
 
 ZONE = ZoneInfo("America/Phoenix")
 ASU, SCRAPER = SourceSeen("asu", "CLOSED", None, 12), SourceSeen("scraper", "CLOSED")
@@ -84,3 +85,11 @@ def test_calls_are_those_of_all_processes() -> None:
     ]
     assert with_calls_of(beats, [ASU, SCRAPER])[0].calls_last_minute == 21
     assert [len(sources_told(beat)) for beat in beats] == [1, 0, 0, 0]
+
+
+def test_sources_are_as_the_freshest_consumer_that_tells_of_them_saw_them() -> None:
+    parts = cast(Any, SimpleNamespace(settings=SimpleNamespace(sources=("asu",))))
+    told = {"source": "asu", "state": "OPEN", "paused_seconds": None, "calls_last_minute": 9}
+    beats: list[dict[str, Any]] = [{"figures": {}}, {"figures": {"sources": [told]}}]
+    assert sources_of_beats(parts, beats) == (SourceSeen("asu", "OPEN", None, 9),)
+    assert sources_of_beats(parts, beats[:1]) == (SourceSeen("asu", "UNKNOWN"),)

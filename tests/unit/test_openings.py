@@ -49,6 +49,8 @@ def test_an_opening_lies_on_the_strip_where_it_was() -> None:
     whole = [Opening(begin + timedelta(days=day), begin + timedelta(days=day + 2), 1) for day in (0, 5)]
     still = Opening(begin + timedelta(days=9), None, 1)
     assert strip_of([*whole, still], begin, NOW) == [(0.0, 20.0), (50.0, 20.0), (90.0, 10.0)]
+    short = [Opening(begin, begin + timedelta(seconds=50), 1)]
+    assert strip_of(short, begin, begin + timedelta(seconds=100)) == [(0.0, 50.0)]
 
 
 @given(EDGES)

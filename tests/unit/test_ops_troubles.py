@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import threading
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -13,8 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from redis.exceptions import OutOfMemoryError, ResponseError
 
+from shared.cli.workers import _rate
 from shared.database import DatabaseError, DatabaseUnavailable
 from shared.health import probes
+from shared.health.alerts import write
 from shared.health.beats import side_of_beats
 from shared.health.check import Check, Trouble, Unreadable
 from shared.health.checks_mail import MailCheck, MailFigures
@@ -24,6 +27,7 @@ from shared.health.checks_workers import Worker, WorkersCheck
 from shared.health.faults import Fault
 from shared.health.page import _ages, in_code
 from shared.health.probes import Probes
+from shared.health.pulse import LastError
 from shared.health.report import Report
 from shared.health.words import span
 from shared.lock import LockStatus
@@ -139,6 +143,10 @@ def test_what_anyone_reads_of_a_trouble_has_no_figure_and_no_reason(check: Check
 def test_of_what_is_not_known_nothing_is_said_to_be_wrong(check: Check) -> None:
     assert list(check.troubles()) == []
     assert check.status in ("unknown", "not_configured")
+
+
+def test_a_job_may_wait_for_as_long_as_a_slot_lasts() -> None:
+    assert of(QueueCheck(replace(QUEUE, oldest_waiting_seconds=1800))) == []
 
 
 def test_the_worst_is_said_first() -> None:
@@ -271,3 +279,28 @@ def test_errors_have_a_code_and_words_that_name_neither_host_nor_secret(
         raise error
 
     assert Probes().ask({"x": fail})["x"].fault == Fault(code, words)
+
+
+@pytest.mark.parametrize("kind", ["trouble", "over"])
+def test_an_alert_has_a_subject_that_every_mail_program_shows(kind: str) -> None:
+    subject, text = write({"kind": kind, "words": "a lot " * 50, "since": "noon"}, "`look`")
+    assert len(subject) == 200
+    assert subject.startswith("[PickMyClass] ")
+    assert "a lot " * 49 in text
+
+
+def test_of_the_last_error_the_first_words_are_kept() -> None:
+    last = LastError(lambda: NOW)
+    assert last.as_json() is None
+    for words in ("early", "x" * 300):
+        last.emit(logging.LogRecord("any", logging.ERROR, "", 0, words, None, None))
+    assert last.as_json() == {"at": NOW.isoformat(), "words": "x" * 200}
+
+
+def test_a_consumer_that_has_just_started_has_no_rate_yet() -> None:
+    def rate(completed: int, minutes: int) -> str:
+        beat = NOW + timedelta(minutes=minutes)
+        times = {"started_at": NOW.isoformat(), "last_heartbeat": beat.isoformat()}
+        return _rate({**times, "figures": {"queue": {"completed": completed}}})
+
+    assert [rate(5, 0), rate(0, 2), rate(5, 2)] == ["none yet", "none yet", "2.5/min"]

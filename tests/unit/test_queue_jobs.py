@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from huey.exceptions import ConfigurationError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.queue.dead_letters import letter_for
 from shared.queue.jobs import Delivery, Job
+from shared.settings import load
+from shared.wiring import Wiring
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),
@@ -46,3 +50,12 @@ def test_a_dead_letter_is_json_and_keeps_no_endless_error() -> None:
     assert letter["first_failure"] == letter["last_failure"] == 17
     assert len(letter["error"]) == 500
     assert letter["job"]["payload"] == {"k": 'ü"\n'}
+
+
+@pytest.mark.parametrize("word", ["args", "eta", "on_complete", "on_error"])
+def test_what_a_leased_job_cannot_keep_is_refused_when_it_is_queued(word: str) -> None:
+    task = SimpleNamespace(args=(), eta=None, on_complete=None, on_error=None)
+    setattr(task, word, ("anything",))
+    parts = Wiring(load({"REDIS_URL": "redis://127.0.0.1:1/0"}, None))
+    with pytest.raises(ConfigurationError, match="keyword arguments only"):
+        parts.huey.enqueue(task)

@@ -57,6 +57,13 @@ def test_a_source_needs_what_it_needs_and_not_what_another_one_does() -> None:
     assert load({**base, "SOURCE": "asu"}, None).missing() == ["SOURCE_CONTACT"]
 
 
+@pytest.mark.parametrize(("looks", "calls"), [("", 30), ("0", 30), ("12", 12)])
+def test_the_catalog_is_called_so_often_a_minute_as_is_set_or_thirty_times(looks: str, calls: int) -> None:
+    asu = {"SOURCE": "asu", "SOURCE_CONTACT": "ops@example.edu", "LOOKS_PER_MINUTE": looks}
+    assert load({**GOOD, **asu}, None).calls_a_minute == calls
+    assert load({**GOOD, "LOOKS_PER_MINUTE": looks}, None).calls_a_minute is None
+
+
 @pytest.mark.parametrize("value", ["banner", "asu,asu", "asu,,scraper", ",", "asu scraper", "ASU"])
 def test_a_source_that_nobody_knows_is_refused(value: str) -> None:
     with pytest.raises(SettingsError, match="SOURCE: must be scraper, asu"):

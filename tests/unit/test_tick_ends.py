@@ -10,7 +10,7 @@ import pytest
 from redis import RedisError
 
 from shared.checks.duties import Duties, Worker
-from shared.checks.tick import LockBusyError, LockUnavailableError, Ticker, TickOrder
+from shared.checks.tick import LockBusyError, LockUnavailableError, Ticker, TickOrder, _slot
 from shared.database import DatabaseError
 from shared.durations import Durations
 from shared.lock import Unavailable
@@ -108,3 +108,9 @@ def test_a_tick_that_could_not_run_is_told_as_failed_and_stops_nobody(end: Excep
     assert answer is None
     assert [word[0] for word in heard] == ["start", "fail"]
     assert said in heard[1][1]
+
+
+def test_a_tick_that_is_called_late_is_the_one_of_its_halfs_latest_slot() -> None:
+    late = NOW.replace(minute=40)
+    minutes = {group: _slot(TickOrder(late, group, "http")).minute for group in ("even", "odd", "all")}
+    assert minutes == {"even": 0, "odd": 30, "all": 30}

@@ -117,7 +117,9 @@ def test_a_restarted_consumer_replaces_its_former_self(site: Site) -> None:
         worker = {"worker_id": incarnation, "worker_name": "one", "host": "box", "max_concurrent_jobs": 4}
         worker["figures"] = {"queue": {"completed": 10 - number}}
         site.parts.database.call("pmc_beat", p_worker=worker)
-    assert figures(site)["pickmyclass_jobs_ended_total", (("outcome", "completed"), ("worker", "one"))] == 9
+    found = figures(site)
+    assert found["pickmyclass_jobs_ended_total", (("outcome", "completed"), ("worker", "one"))] == 9
+    assert found["pickmyclass_jobs_found_lost_total", (("worker", "one"),)] == 0, "of which it tells nothing"
 
 
 def test_stores_that_are_gone_are_a_figure_too(site: Site) -> None:

@@ -73,6 +73,7 @@ def test_what_goes_well_answers_200_but_what_is_made_and_what_leads_elsewhere() 
     }
     others = {("post", "/api/class-watches"): [201], ("get", "/go/asu"): [302]}
     assert {key: codes for key, codes in told.items() if codes != [200]} == others
+    assert {"200", "500", "503"} <= set(description(None)["paths"]["/api/monitoring/health"]["get"]["responses"])
 
 
 def test_the_body_of_a_post_is_described_as_json_or_as_anything() -> None:

@@ -12,6 +12,8 @@ import redis
 
 from shared.durations import Durations
 from shared.queue import LeasedHuey
+from shared.queue.holdings import Settlement
+from shared.queue.intake import Wish
 from shared.queue.jobs import Job
 from tests.support.redis import NOW, QUICK, ConsumerProcess, wait_until
 from workshop.parts.redis import EmbeddedRedis
@@ -215,3 +217,12 @@ def test_takeover_of_a_consumer_that_held_nothing_rings_for_those_who_wait(
     redis_client.delete(huey.storage.doorbell)  # as if the ring had died with the consumer
     assert huey.take_over("unknown") == (0, 0, 0)
     assert redis_client.llen(huey.storage.doorbell) == 1
+
+
+def test_what_two_dead_consumers_ran_is_all_to_run_alone(huey: LeasedHuey, redis_client: redis.Redis) -> None:
+    huey.push(naps("job", 2, 0.0), NOW)
+    for worker in ("one", "two"):
+        huey.storage.take(worker, "", "", Settlement(), Wish(jobs=1, may_start=1))
+    assert [huey.take_over(worker) for worker in ("one", "two")] == [(0, 1, 0), (0, 1, 0)]
+    suspects = str(redis_client.get(huey.storage.alone)).split("job")
+    assert len(suspects) == 3, suspects

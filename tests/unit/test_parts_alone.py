@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import socket
+import time
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from psycopg_pool import ConnectionPool
 
 from functions.admin.main import page_of
+from shared.database import PostgresDatabase
 from shared.sections.section import Section
 from shared.settings import load
 from shared.students.front import KEPT_SECONDS, Front
@@ -49,3 +53,22 @@ def test_sections_to_be_seen_once_more_are_done_with_when_all_of_them_are_queued
     parts = Wiring(load({}, None))
     parts.__dict__["ticker"] = SimpleNamespace(requeue=lambda *_, **__: queued)
     assert parts._recheck([Section("2267", "12340"), Section("2267", "12341")]) is is_done
+
+
+@pytest.mark.parametrize(
+    ("unused", "speaks", "is_asked"), [(None, False, True), (1, False, False), (31, False, True), (1, True, True)]
+)
+def test_a_session_is_asked_whether_it_lives_when_it_was_long_unused_or_has_something_to_say(
+    monkeypatch: pytest.MonkeyPatch, unused: float | None, speaks: bool, is_asked: bool
+) -> None:
+    asked: list[object] = []
+    monkeypatch.setattr(ConnectionPool, "check_connection", asked.append)
+    database = PostgresDatabase("postgresql://127.0.0.1:1/x", 1, 1.0)
+    ours, theirs = cast(Any, socket.socketpair())
+    with ours, theirs:
+        if unused is not None:
+            database._used_at[ours] = time.monotonic() - unused
+        if speaks:
+            theirs.send(b"x")
+        database._check(ours)
+        assert asked == ([ours] if is_asked else [])

@@ -25,7 +25,7 @@ class Service:
     def __call__(self, request: Request) -> Answer:
         self.free.wait(10)
         self.heard.append((request.method, request.path, request.body.decode()))
-        return Answer(self.status)
+        return Answer(self.status, b"OK")
 
 
 @pytest.fixture
@@ -40,7 +40,9 @@ def heart(service: Service) -> Iterator[Heartbeat]:
         service.free.set()
 
 
-def test_start_success_and_failure_are_told_in_order(service: Service, heart: Heartbeat) -> None:
+def test_start_success_and_failure_are_told_in_order(
+    service: Service, heart: Heartbeat, caplog: pytest.LogCaptureFixture
+) -> None:
     heart.start()
     heart.success(group="even", enqueued=600)
     heart.fail("the lock is held")
@@ -49,6 +51,7 @@ def test_start_success_and_failure_are_told_in_order(service: Service, heart: He
     assert {method for method, _, _ in service.heard} == {"POST"}
     assert json.loads(service.heard[1][2]) == {"group": "even", "enqueued": 600}
     assert service.heard[2][2] == "the lock is held"
+    assert caplog.messages == []
 
 
 def test_a_slow_service_holds_up_nobody(service: Service, heart: Heartbeat) -> None:

@@ -15,6 +15,7 @@ from functions.admin.main import page_of
 from shared.database import PostgresDatabase
 from shared.sections.section import Section
 from shared.settings import load
+from shared.students.administering import _flags
 from shared.students.front import KEPT_SECONDS, Front
 from shared.wiring import Wiring
 
@@ -72,3 +73,21 @@ def test_a_session_is_asked_whether_it_lives_when_it_was_long_unused_or_has_some
             theirs.send(b"x")
         database._check(ours)
         assert asked == ([ours] if is_asked else [])
+
+
+@pytest.mark.parametrize(
+    ("different", "flags"),
+    [
+        ({}, []),
+        ({"is_admin": True}, [("", "administrator")]),
+        ({"standing": "closed"}, [("bad", "closed")]),
+        ({"bounced": True, "complained": True}, [("fair", "bounced"), ("fair", "complained")]),
+        ({"mail": False}, [("fair", "emails off")]),
+        ({"standing": "closed", "mail": False}, [("bad", "closed")]),
+    ],
+)
+def test_an_account_is_flagged_with_what_an_administrator_has_to_know(
+    different: dict[str, Any], flags: list[tuple[str, str]]
+) -> None:
+    account = {"is_admin": False, "standing": "active", "bounced": False, "complained": False, "mail": True}
+    assert _flags({**account, **different}) == flags

@@ -103,6 +103,7 @@ def test_a_job_that_kills_its_consumer_three_times_is_buried_as_poison(
     letter = huey.dead_letters.show("poison")
     assert letter
     assert (letter.reason, letter.deaths, letter.task) == ("poison", 3, "suicide")
+    assert not huey.storage.client.hexists(huey.storage.jobs, "poison"), "or it would not be queued again"
     survivor = consumer_process(redis_url, "survivor")
     wait_until(lambda: huey.counts().waiting + huey.counts().leased == 0)
     assert "poison" not in survivor.keys("begin")
@@ -226,3 +227,12 @@ def test_what_two_dead_consumers_ran_is_all_to_run_alone(huey: LeasedHuey, redis
     assert [huey.take_over(worker) for worker in ("one", "two")] == [(0, 1, 0), (0, 1, 0)]
     suspects = str(redis_client.get(huey.storage.alone)).split("job")
     assert len(suspects) == 3, suspects
+
+
+def test_the_only_job_that_may_have_killed_is_handed_out_with_no_other(huey: LeasedHuey) -> None:
+    huey.push(naps("job", 1, 0.0), NOW)
+    huey.storage.take("one", "", "", Settlement(), Wish(jobs=1, may_start=1))
+    huey.take_over("one")
+    huey.push(naps("other", 3, 0.0), NOW)
+    taken = huey.storage.take("two", "", "", Settlement(), Wish(jobs=-1, may_start=4, is_empty=True))
+    assert (taken.reason, [job.key for job in taken.deliveries]) == ("alone", ["job000"])

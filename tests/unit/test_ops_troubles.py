@@ -8,6 +8,7 @@ import threading
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
@@ -25,7 +26,7 @@ from shared.health.checks_stores import BreakerCheck, ConfigurationCheck, Databa
 from shared.health.checks_work import FreshnessCheck, FreshnessFigures, QueueCheck, QueueFigures, SchedulerCheck
 from shared.health.checks_workers import Worker, WorkersCheck
 from shared.health.faults import Fault
-from shared.health.page import _ages, in_code
+from shared.health.page import _ages, _columns, in_code
 from shared.health.probes import Probes
 from shared.health.pulse import LastError
 from shared.health.report import Report
@@ -203,6 +204,8 @@ def test_bars_are_as_long_as_the_greatest_of_them_allows() -> None:
     bars = _ages({"ages": {"buckets": buckets, "never": 4}})
     assert bars
     assert [bar.percent for bar in bars] == [100, 25, 10]
+    slots = [{"slot": NOW.isoformat(), "failed": False, "ticked": True, "queued": queued} for queued in (40, 10, 0)]
+    assert [bar.percent for bar in _columns(slots, ZoneInfo("UTC"), "queued", "checks")] == [100, 25, 2]
 
 
 @pytest.mark.parametrize("time", [10**18, -(10**18), 1e300, float("nan"), float("inf"), "soon", [1]])

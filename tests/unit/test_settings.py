@@ -92,6 +92,7 @@ BAD = {
     "RESEND_WEBHOOK_SECRET": "hunter2",
     "NOTIFICATION_FROM_EMAIL": "nobody\r\nBcc: x@y.z",
     "MAX_WATCHES_PER_USER": "0",
+    "USER_REQUESTS_PER_MINUTE": "0",
     "WORKERS": "many",
     "WORKER_NAME": "a b",
     "CRON_SCHEDULE": "0 * * * *",

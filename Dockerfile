@@ -1,4 +1,3 @@
-# syntax=docker/dockerfile:1
 # Two stages: the first installs, the second runs and has no build tools. Every package comes as a wheel for amd64
 # and arm64. The functions: docker run IMAGE; the consumer: docker run IMAGE consumer; migrations: docker run IMAGE migrate.
 

@@ -214,14 +214,20 @@ def chaos(seed: int | None, minutes: float, tape: Path | None, seeds: int, keep:
 @commands.command("rehearse")
 @click.option("--boxes", type=click.IntRange(1, 2), default=1, show_default=True, help="How many servers.")
 @click.option("--quick", is_flag=True, help="Install, a mail, a broken release, rollback.")
-@click.option("--debian", type=click.Choice(["12", "13"]), default="12", show_default=True, help="Which Debian.")
+@click.option("--docker", is_flag=True, help="One server with Docker instead (Debian 13).")
+@click.option("--debian", type=click.Choice(["12", "13"]), help="Which Debian; 12 where nothing is said.")
 @click.option("--only", multiple=True, help="After the installation play only this act; may be repeated.")
 @click.option("--keep", type=click.Path(file_okay=False, path_type=Path), help="Keep the consoles and logs here.")
-def rehearse_deployment(boxes: int, quick: bool, debian: str, only: tuple[str, ...], keep: Path | None) -> None:
+def rehearse_deployment(
+    boxes: int, quick: bool, docker: bool, debian: str | None, only: tuple[str, ...], keep: Path | None
+) -> None:
     """Install, upgrade and break real Debian servers in boxes (root, Linux)."""
     from workshop.rehearsal.command import run_rehearsal
 
-    sys.exit(run_rehearsal(boxes=boxes, quick=quick, version=int(debian), only=only, keep=keep))
+    if docker and (boxes > 1 or debian == "12"):
+        raise click.UsageError("--docker plays one server with Debian 13, which has compose.")
+    version = int(debian or ("13" if docker else "12"))
+    sys.exit(run_rehearsal(boxes=boxes, quick=quick, docker=docker, version=version, only=only, keep=keep))
 
 
 @commands.command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -13,8 +14,10 @@ from click.testing import CliRunner
 
 from commands import commands
 from shared.settings import ROOT
-from workshop.rehearsal import cgroups, command
+from workshop.rehearsal import cgroups, command, in_docker, one_server, two_servers
+from workshop.rehearsal.containers import PYTHON, REDIS, End, ends
 from workshop.rehearsal.releases import KINDS
+from workshop.rehearsal.stage import play_of
 from workshop.rehearsal.town import Town
 
 
@@ -76,3 +79,36 @@ def test_the_keeper_clears_away_when_the_rehearsal_is_gone(tmp_path: Path) -> No
         keeper.stdin.close()  # as the kernel does when the rehearsal is killed
         assert keeper.wait(30) == 0
     assert not folder.exists()
+
+
+def test_containers_are_told_in_the_order_in_which_they_ended() -> None:
+    def told(service: str, code: int, when: str) -> dict[str, object]:
+        labels = {"com.docker.compose.service": service}
+        return {"Config": {"Labels": labels}, "State": {"ExitCode": code, "FinishedAt": when}}
+
+    late, early = "2026-11-27T20:00:02.55", "2026-11-27T20:00:02.5"
+    assert ends(json.dumps([told("redis", 0, late + "Z"), told("consumer", 137, early + "Z")])) == [
+        End("consumer", 137, early),
+        End("redis", 0, late),
+    ]
+
+
+def test_what_is_asked_for_decides_which_acts_are_played() -> None:
+    assert play_of({"boxes": 1, "docker": False}) is one_server
+    assert play_of({"boxes": 2, "docker": False}) is two_servers
+    assert play_of({"boxes": 1, "docker": True}) is in_docker
+
+
+@pytest.mark.parametrize("words", [("--boxes", "2"), ("--debian", "12")])
+def test_docker_is_played_on_one_server_with_a_debian_that_has_compose(words: tuple[str, str]) -> None:
+    result = CliRunner().invoke(commands, ["rehearse", "--docker", *words])
+    assert result.exit_code == 2
+    assert "one server with Debian 13" in result.output
+
+
+def test_an_engine_is_told_of_every_image_that_the_project_builds_on_and_of_no_frontend() -> None:
+    dockerfile = (ROOT / "Dockerfile").read_text()
+    bases = {line.split()[1] for line in dockerfile.splitlines() if line.startswith("FROM ")}
+    assert bases == {PYTHON}
+    assert f"image: {REDIS}\n" in (ROOT / "compose.yaml").read_text()
+    assert "syntax=" not in dockerfile, "it would be fetched from a registry before anything is built"

@@ -5,7 +5,7 @@ set -eu
 root=$1 name=$2 cgroups=$3
 
 mount --make-rprivate /
-mount --bind "$root" "$root"
+mount --rbind "$root" "$root"
 cd "$root"
 mount -t proc proc proc
 mount -t sysfs -o ro sysfs sys
@@ -34,7 +34,7 @@ if [[ $cgroups == v1 ]]; then
         mkdir "sys/fs/cgroup/$controller"
         mount -t cgroup -o "$controller" cgroup "sys/fs/cgroup/$controller"
     done
-    words=(systemd.unified_cgroup_hierarchy=0 systemd.legacy_systemd_cgroup_controller=0)
+    words=(SYSTEMD_CGROUP_ENABLE_LEGACY_FORCE=1 systemd.unified_cgroup_hierarchy=0 systemd.legacy_systemd_cgroup_controller=0)
 else
     mount -t cgroup2 cgroup2 sys/fs/cgroup
 fi

@@ -26,7 +26,10 @@ class BoxError(RuntimeError):
 class Box:
     """One server. Its root is a layer over a Debian that stays as it is; `disk` holds the layer, `logs` the console."""
 
-    def __init__(self, name: str, address: str, debian: Path, disk: Path, logs: Path, cgroups: Cgroups) -> None:
+    def __init__(
+        self, name: str, address: str, debian: Path, disk: Path, logs: Path, cgroups: Cgroups, bare: str = ""
+    ) -> None:
+        """`bare` is a folder of it that lies on the disk itself: an engine's layers cannot lie on a layer."""
         self.name, self.address = name, address
         self.root = disk / name / "root"
         self._console = logs / f"{name}.console"
@@ -37,6 +40,10 @@ class Box:
             part.mkdir(parents=True)
         layers = f"lowerdir={debian},upperdir={upper},workdir={work}"
         network.do("mount", "-t", "overlay", "overlay", "-o", layers, self.root)
+        if bare:
+            for part in (disk / name / "bare", self.root / bare):
+                part.mkdir(parents=True)
+            network.do("mount", "--bind", disk / name / "bare", self.root / bare)
         self._write("etc/hostname", f"{name}\n")
         self._write("etc/hosts", f"127.0.0.1 localhost\n::1 localhost\n127.0.1.1 {name}\n")
         self._write("etc/resolv.conf", f"nameserver {network.NAME_SERVER}\n")
@@ -124,7 +131,7 @@ class Box:
 
     def _boot(self) -> None:
         spaces = ["--mount", "--uts", "--ipc", "--pid", "--cgroup", "--fork", "--kill-child=KILL"]
-        kind = "v1" if self._cgroups.split and "bookworm" in (self.root / "etc/os-release").read_text() else "v2"
+        kind = "v1" if self._cgroups.split else "v2"
         script = f"{self._cgroups.enter(self.name, MEMORY_BYTES)} exec nsenter --net={network.NAMESPACES / self.name} "
         script += f'unshare {" ".join(spaces)} bash "$@"'
         with self._console.open("ab") as log:

@@ -21,8 +21,8 @@ from rich.console import Console
 from shared.settings import ROOT
 from workshop.parts.cache import RunFolder
 from workshop.parts.processes import Child, start_child, stop_child
-from workshop.rehearsal import one_server, two_servers
-from workshop.rehearsal.debian import RELEASES, unpacked
+from workshop.rehearsal.debian import RELEASES, base_image, unpacked
+from workshop.rehearsal.stage import play_of
 
 TOOLS = {
     "mmdebstrap": "mmdebstrap",
@@ -58,10 +58,13 @@ def obstacles() -> list[str]:
     return found
 
 
-def run_rehearsal(*, boxes: int, quick: bool, version: int, only: tuple[str, ...], keep: Path | None) -> int:
+def run_rehearsal(
+    *, boxes: int, quick: bool, docker: bool, version: int, only: tuple[str, ...], keep: Path | None
+) -> int:
     """Play it; 0 when nothing was lost, 1 when something was, 3 when this machine cannot."""
     console = Console()
-    acts = {act.__name__ for act in (two_servers if boxes > 1 else one_server).FULL}
+    asked: dict[str, object] = {"boxes": boxes, "quick": quick, "docker": docker, "version": version, "only": only}
+    acts = {act.__name__ for act in play_of(asked).FULL}
     if unknown := set(only) - acts:
         console.print(f"No act is called {', '.join(sorted(unknown))}. There are: {', '.join(sorted(acts))}.")
         return _NOT_POSSIBLE
@@ -74,6 +77,8 @@ def run_rehearsal(*, boxes: int, quick: bool, version: int, only: tuple[str, ...
     began = time.monotonic()
     try:
         debian = unpacked(version)
+        if docker:
+            base_image()
     except (RuntimeError, subprocess.TimeoutExpired) as error:
         console.print(f"[bold red]{error}[/]", highlight=False)
         return 1
@@ -81,10 +86,7 @@ def run_rehearsal(*, boxes: int, quick: bool, version: int, only: tuple[str, ...
     folder = RunFolder()
     name = f"rehearsal-{os.getpid()}"
     with _keeper(folder.path, name) as keeper:
-        told = {
-            "boxes": boxes, "quick": quick, "version": version, "only": only, "debian": str(debian),
-            "folder": str(folder.path), "name": name,
-        }  # fmt: skip
+        told = {**asked, "debian": str(debian), "folder": str(folder.path), "name": name}
         try:
             status = _play(json.dumps(told))
         finally:

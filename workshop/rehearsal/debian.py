@@ -33,21 +33,35 @@ _PIP = Path("/etc/pip.conf")
 _APT = 'Acquire::Check-Valid-Until "false";\nAcquire::Check-Date "false";\nAcquire::Languages "none";\n'
 
 
+_IMAGE_PACKAGES = ["ca-certificates", "python-is-python3", "python3-venv", "redis-server"]
+
+
 def unpacked(version: int) -> Path:
     """The folder with the root of that Debian; made when it is missing. Raises `RuntimeError` with the reason."""
-    name = RELEASES[version]
-    folder = cache_folder() / f"debian-{name}"
+    return _kept(f"debian-{RELEASES[version]}", RELEASES[version], PACKAGES)
+
+
+def base_image() -> Path:
+    """The folder with what stands in for the base images of containers: Debian 12 with its Python and its Redis.
+
+    Raises `RuntimeError` as above.
+    """
+    return _kept("debian-image", RELEASES[12], _IMAGE_PACKAGES)
+
+
+def _kept(kept_as: str, name: str, packages: list[str]) -> Path:
+    folder = cache_folder() / kept_as
     with exclusive("debian"):
         if not folder.exists():
             with tempfile.TemporaryDirectory(dir=cache_folder()) as scratch:
-                _build(name, Path(scratch))
+                _build(name, packages, Path(scratch))
                 Path(scratch, "root").rename(folder)
     return folder
 
 
-def _build(name: str, scratch: Path) -> None:
+def _build(name: str, packages: list[str], scratch: Path) -> None:
     archive, root = scratch / "root.tar", scratch / "root"
-    wanted = ["--quiet", "--variant=minbase", f"--include={','.join(PACKAGES)}"]
+    wanted = ["--quiet", "--variant=minbase", f"--include={','.join(packages)}"]
     command = ["mmdebstrap", *wanted, name, str(archive), MIRROR]
     built = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=900)
     if built.returncode != 0:

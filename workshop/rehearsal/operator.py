@@ -22,12 +22,13 @@ _ROOT_CERTIFICATE = "/var/lib/caddy/.local/share/caddy/pki/authorities/local/roo
 
 @dataclass(slots=True)
 class Server:
-    """A box, as its operator sees it. `secret` is its CRON_SECRET once it is set up."""
+    """A box, as its operator sees it. `secret` is its CRON_SECRET once it is set up; `settings` is the file."""
 
     box: Box
     town: Town
     domain: str
     secret: str = ""
+    settings: str = SETTINGS
 
     def set_up(self, words: str = "") -> None:
         """Steps 3 of the installation: code and parts."""
@@ -43,11 +44,11 @@ class Server:
     def fill_in(self, **more: str) -> None:
         """Step 4: settings. What is set already (the name, Redis, two secrets) stays."""
         wanted = {**self.town.settings(), **more}
-        lines = self.box.run(f"cat {SETTINGS}").splitlines()
+        lines = self.box.run(f"cat {self.settings}").splitlines()
         names = (*wanted, "SUPABASE_URL", "SUPABASE_SERVICE_ROLE_KEY")
         kept = [line for line in lines if not re.match(rf"(# )?({'|'.join(names)})=", line)]
         text = "\n".join([*kept, *(f"{name}={value}" for name, value in wanted.items())]) + "\n"
-        self.box.write(SETTINGS, text, mode=0o640)
+        self.box.write(self.settings, text, mode=0o640)
         found = re.search(r"^CRON_SECRET=(.+)$", text, re.M)
         assert found, "setup-vps.sh wrote no CRON_SECRET"
         self.secret = found[1]

@@ -6,10 +6,11 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
 
 from rich.console import Console
 from rich.table import Table
@@ -19,6 +20,7 @@ from workshop.parts.processes import start_child
 from workshop.rehearsal import network
 from workshop.rehearsal.box import Box
 from workshop.rehearsal.cgroups import Cgroups
+from workshop.rehearsal.containers import Containers
 from workshop.rehearsal.operator import Server
 from workshop.rehearsal.releases import Origin
 from workshop.rehearsal.town import Town, wait_until
@@ -115,18 +117,16 @@ def main(told: dict[str, object]) -> int:
     disk = _disk(folder)
     cgroups = Cgroups(str(told["name"]))
     town = Town.found(sys.executable, folder)
-    servers = [
-        Server(
-            Box(f"server{number}", f"10.77.0.{10 + number}", Path(str(told["debian"])), disk, folder, cgroups),
-            town,
-            DOMAIN,
-        )
+    debian, bare = Path(str(told["debian"])), "var/lib/docker" if told["docker"] else ""
+    boxes = [
+        Box(f"server{number}", f"10.77.0.{10 + number}", debian, disk, folder, cgroups, bare)
         for number in range(1, int(str(told["boxes"])) + 1)
     ]
+    servers: list[Server] = [Containers(box, town) if told["docker"] else Server(box, town, DOMAIN) for box in boxes]
     origin = Origin(_origin(folder), folder)
     stage = Stage(town, servers, origin, folder, bool(told["quick"]), int(str(told["version"])), console)
     with suppress(BrokenOffError):
-        for play in _plays(stage, told["only"]):
+        for play in _plays(stage, play_of(told), told["only"]):
             play(stage)
     good = stage.tell()
     for server in servers:
@@ -134,10 +134,16 @@ def main(told: dict[str, object]) -> int:
     return 0 if good else 1
 
 
-def _plays(stage: Stage, only: object) -> list[Callable[[Stage], None]]:
-    from workshop.rehearsal import one_server, two_servers
+def play_of(told: Mapping[str, object]) -> ModuleType:
+    """The module with the acts of what was asked for (`boxes`, `docker`)."""
+    from workshop.rehearsal import in_docker, one_server, two_servers
 
-    play = two_servers if len(stage.servers) > 1 else one_server
+    if told["docker"]:
+        return in_docker
+    return two_servers if int(str(told["boxes"])) > 1 else one_server
+
+
+def _plays(stage: Stage, play: ModuleType, only: object) -> list[Callable[[Stage], None]]:
     acts = list(play.SHORT if stage.quick else play.FULL)
     wanted = only if isinstance(only, list) else []
     return [*play.INSTALLATION, *(act for act in acts if not wanted or act.__name__ in wanted)]

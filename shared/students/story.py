@@ -79,7 +79,7 @@ def habit_words(openings: Sequence[Opening], card: Card, now: datetime, zone: tz
         return f"{often}, for {long(habit.median)} on the median, {when}."
     if not openings:
         always = card.state == "open"
-        return "Open for as long as we have looked at it." if always else "No opening seen so far. We go on looking."
+        return "Open for as long as we have looked at it." if always else "No opening seen so far."
     recent = sum(one.start > now - WINDOW for one in openings)
     return (
         f"Opened {count(recent, 'time')} in {WINDOW.days} days. "

@@ -104,7 +104,7 @@ def _answer(function: Function, request: Request, allowed: list[str], tell: Form
         told = failure("Server configuration error", 500)
     except DatabaseError as error:
         log.error("database failed", extra={"error": str(error)})
-        told = failure("Database unavailable or failing; try again", 500)
+        told = failure("The database does not answer right now. Please try again in a minute.", 500)
     except Exception:
         log.exception("unhandled error")
         told = failure("Internal error", 500)

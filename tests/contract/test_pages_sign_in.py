@@ -88,6 +88,19 @@ def test_wrong_used_and_foreign_codes_and_links_let_nobody_in(door: Door) -> Non
         assert door.browser().get(f"/auth/callback{query}").status_code == 400
 
 
+@pytest.mark.parametrize(("seconds", "status"), [(3601, 400), (3595, 303)])
+def test_codes_and_links_are_too_old_after_an_hour(door: Door, seconds: int, status: int) -> None:
+    """By the clock of Supabase, which keeps them."""
+    for email, path in ((ANN, "/verify-email"), ("bob@example.edu", "/auth/confirm")):
+        browser = door.browser()
+        door.later.seconds = -seconds
+        browser.ask_for_mail(email)
+        door.later.seconds, mail = 0, door.mails[-1]
+        link = dict(part.split("=") for part in mail.link.partition("?")[2].split("&"))
+        answer = browser.post(path, link | {"email": email, "code": mail.code})
+        assert (answer.status_code, bool(browser.cookie())) == (status, status == 303), path
+
+
 def test_codes_cannot_be_guessed_by_trying_them_all(door: Door) -> None:
     door.browser().ask_for_mail(ANN)
     tries = [door.browser().post("/verify-email", {"email": ANN, "code": f"{n:06}"}).status_code for n in range(12)]

@@ -12,7 +12,8 @@ from shared.mail.send import send_due_mail
 from shared.queue.dead_letters import letter_for
 from shared.queue.jobs import Delivery
 from shared.sections.section import Section
-from tests.support.site import NUMBERS, SECTIONS, TERM, Site
+from tests.support.site import NUMBERS, SECTIONS, Site
+from tests.support.term import TERM
 from tests.support.world import facts
 
 PATH = "/api/class-watches"

@@ -6,7 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from shared.students.lookups import AT_ONCE
-from tests.support.site import SECTIONS, TERM, Site
+from tests.support.site import SECTIONS, Site
+from tests.support.term import TERM
 
 PATH = "/api/fetch-class-details"
 BODY = {"term": TERM, "class_nbr": SECTIONS[0].class_nbr}

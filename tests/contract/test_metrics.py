@@ -13,7 +13,8 @@ from shared.sections.section import Section
 from shared.source.answers import Listing, NotFound
 from shared.source.breaker import Permit
 from shared.source.sources import Guarded, Sources
-from tests.support.site import SECRET, SECTIONS, TERM, Site
+from tests.support.site import SECRET, SECTIONS, Site
+from tests.support.term import TERM
 
 LOCAL = {"environ_base": {"REMOTE_ADDR": "127.0.0.1"}}
 FAR = {"environ_base": {"REMOTE_ADDR": "192.0.2.7"}}

@@ -6,8 +6,9 @@ import pytest
 
 from tests.contract.test_pages_student import EVIL, add, cards, watch_id
 from tests.contract.test_security_pages import administrator
-from tests.support.site import NUMBERS, TERM
+from tests.support.site import NUMBERS
 from tests.support.student import Door
+from tests.support.term import TERM
 from workshop.campus.sections import Course, Timeline, Values
 
 ANN = "ann@example.edu"

@@ -2,8 +2,9 @@
 
 from tests.contract.test_pages_student import add, watch_id
 from tests.contract.test_security_pages import administrator
-from tests.support.site import NUMBERS, TERM
+from tests.support.site import NUMBERS
 from tests.support.student import Browser, Door
+from tests.support.term import TERM
 
 MOST = 2
 

@@ -4,8 +4,9 @@ import pytest
 
 from tests.contract.test_pages_student import add, cards, look, watch_id
 from tests.contract.test_security_pages import administrator
-from tests.support.site import NUMBERS, SECTIONS, TERM
+from tests.support.site import NUMBERS, SECTIONS
 from tests.support.student import Door
+from tests.support.term import TERM
 
 
 @pytest.mark.postgrest

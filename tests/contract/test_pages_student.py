@@ -9,8 +9,9 @@ from datetime import timedelta
 from shared.clock import now
 from shared.sections.section import Section
 from tests.contract.test_resend_webhook import event, signed
-from tests.support.site import NUMBERS, SECRET, SECTIONS, TERM, Site
+from tests.support.site import NUMBERS, SECRET, SECTIONS, Site
 from tests.support.student import Browser, Door
+from tests.support.term import TERM
 
 EVIL = "<script>alert(1)</script>\"'&"
 

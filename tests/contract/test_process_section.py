@@ -14,7 +14,8 @@ from shared.durations import Durations
 from shared.mail.send import send_due_mail
 from shared.source.breaker import Permit
 from tests.contract.test_cron_tick import _Broken
-from tests.support.stage import EVEN, SECRET, TERM, Stage
+from tests.support.stage import EVEN, SECRET, Stage
+from tests.support.term import TERM
 
 BODY = {"class_nbr": EVEN.class_nbr, "term": TERM}
 FIELDS = {

@@ -12,8 +12,9 @@ from werkzeug.test import Client
 from shared.settings import ROOT
 from shared.web.host import METHODS, build
 from shared.web.routes import BESIDE_A_SITE, PAGES, Route
-from tests.support.site import NUMBERS, SECRET, SECTIONS, TERM
+from tests.support.site import NUMBERS, SECRET, SECTIONS
 from tests.support.student import Browser, Door
+from tests.support.term import TERM
 
 POSTED = {"login", "password", "confirm", "welcome", "logout", "dashboard", "add", "settings", "admin"}
 OPEN = {"home", "login", "confirm", "legal", "assets"}

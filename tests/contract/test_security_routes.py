@@ -13,7 +13,8 @@ from shared.settings import ROOT
 from shared.web.host import METHODS
 from shared.web.operations import Operation, operations
 from shared.web.routes import ROUTES
-from tests.support.site import JWT_SECRET, SECRET, SECTIONS, TERM, WEBHOOK_SECRET, Site, token
+from tests.support.site import JWT_SECRET, SECRET, SECTIONS, WEBHOOK_SECRET, Site, token
+from tests.support.term import TERM
 
 OPERATIONS = operations()
 PATHS = [route.path for route in ROUTES]

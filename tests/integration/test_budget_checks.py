@@ -11,7 +11,8 @@ from shared.checks.tick import TickOrder
 from shared.database import connect_postgres
 from shared.sections.section import Section
 from tests.support.redis import command_counts, wait_until
-from tests.support.stage import COURSE, TERM, Stage, consuming
+from tests.support.stage import COURSE, Stage, consuming
+from tests.support.term import TERM
 from workshop.bench.turns import TurnCounter
 from workshop.campus.campus import Campus
 from workshop.campus.clock import VirtualClock

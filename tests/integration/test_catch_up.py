@@ -18,7 +18,8 @@ from shared.sections.section import Section
 from shared.sections.slots import Group
 from shared.wiring import Wiring
 from tests.support.redis import wait_until
-from tests.support.stage import EVEN, ODD, TERM, Stage, consuming
+from tests.support.stage import EVEN, ODD, Stage, consuming
+from tests.support.term import TERM
 
 SCHEDULE = ("0,30 * * * *", "UTC")
 AT = datetime(2026, 11, 22, 12, 3, tzinfo=UTC)

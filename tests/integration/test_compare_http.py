@@ -19,7 +19,8 @@ from werkzeug.serving import make_server
 
 from shared.mail.tokens import UnsubscribeTokens
 from tests.support.mail import KEY
-from tests.support.site import JWT_SECRET, NUMBERS, SECRET, SECTIONS, TERM, Site, token
+from tests.support.site import JWT_SECRET, NUMBERS, SECRET, SECTIONS, Site, token
+from tests.support.term import TERM
 from workshop.compare.command import compare
 from workshop.compare.http.case_file import SHIPPED, read_cases
 from workshop.compare.http.compare import compare_http, explained

@@ -21,7 +21,8 @@ from shared.sections.section import Section
 from shared.settings import ROOT, load
 from shared.wiring import Wiring
 from tests.support.redis import wait_until
-from tests.support.stage import COURSE, SECRET, TERM, Stage
+from tests.support.stage import COURSE, SECRET, Stage
+from tests.support.term import TERM
 from workshop.campus.campus import Campus
 from workshop.campus.clock import VirtualClock
 from workshop.campus.sections import Timeline, Values

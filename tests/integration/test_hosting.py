@@ -18,7 +18,8 @@ import requests
 from commands import commands
 from shared.settings import ROOT, names
 from shared.web.routes import ROUTES
-from tests.support.stage import EVEN, SECRET, TERM, Stage
+from tests.support.stage import EVEN, SECRET, Stage
+from tests.support.term import TERM
 from workshop.parts.processes import Child, free_port, start_child, stop_child
 
 BEARER = {"Authorization": f"Bearer {SECRET}"}

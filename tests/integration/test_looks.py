@@ -26,7 +26,8 @@ from shared.sections.section import Section
 from shared.settings import ROOT, names
 from shared.source.answers import Broken, Listing
 from tests.support.redis import wait_until
-from tests.support.stage import EVEN, ODD, TERM, Stage, consuming
+from tests.support.stage import EVEN, ODD, Stage, consuming
+from tests.support.term import TERM
 from tests.support.world import minutes
 from workshop.campus.asu import BASE
 from workshop.parts.processes import Child, start_child
@@ -220,11 +221,11 @@ def test_the_floors_look_resolves_the_dead_letters_of_the_sections_that_it_spoke
     catalog.clock.at += minutes(60)
     huey, now_ms = catalog.parts.huey, round(catalog.clock().timestamp() * 1000)
     with consuming(catalog.parts):
-        huey.push([Job("of another release", EVEN.key, {}), Job("of another release", "2267:99999", {})], now_ms)
+        huey.push([Job("of another release", EVEN.key, {}), Job("of another release", f"{TERM}:99999", {})], now_ms)
         wait_until(lambda: huey.counts().dead == 2)
         catalog.parts.ticker.tick(TickOrder(catalog.clock(), "all", "http"))
         wait_until(lambda: huey.counts().dead == 1)
-    assert [letter.key for letter in huey.dead_letters.list()] == ["2267:99999"]
+    assert [letter.key for letter in huey.dead_letters.list()] == [f"{TERM}:99999"]
 
 
 def test_a_due_section_that_the_listing_does_not_show_is_looked_up_alone(catalog: Stage) -> None:
@@ -360,7 +361,7 @@ def test_an_operator_sees_what_comes_next_and_why(catalog: Stage) -> None:
     catalog.clock.at += minutes(3)
     shown = CliRunner().invoke(ops, ["looks", "--json"])
     assert json.loads(shown.output)["looks"] == [
-        {"look": "2267:CSE", "calls": 1, "watched": 2, "minutes": 3, "why": "2 full, 2 watching"}
+        {"look": f"{TERM}:CSE", "calls": 1, "watched": 2, "minutes": 3, "why": "2 full, 2 watching"}
     ]
 
 

@@ -7,7 +7,8 @@ import pytest
 from shared.checks.tick import TickOrder
 from shared.sections.section import Section
 from tests.support.redis import wait_until
-from tests.support.stage import COURSE, TERM, Stage, consuming
+from tests.support.stage import COURSE, Stage, consuming
+from tests.support.term import TERM
 from workshop.campus.campus import Campus
 from workshop.campus.clock import VirtualClock
 from workshop.campus.sections import Timeline, Values

@@ -11,7 +11,8 @@ from click.testing import CliRunner, Result
 from shared.cli.main import ops
 from shared.health.doctor_services import asu
 from shared.source.breaker import Permit
-from tests.support.stage import EVEN, TERM, Stage
+from tests.support.stage import EVEN, Stage
+from tests.support.term import TERM
 from workshop.campus.asu import BASE
 
 

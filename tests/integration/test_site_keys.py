@@ -12,8 +12,9 @@ from shared.clock import now
 from shared.students.terms import name_of
 from tests.support.pages import let_in, live_through
 from tests.support.screen import Screen
-from tests.support.site import NUMBERS, TERM
+from tests.support.site import NUMBERS
 from tests.support.student import Door
+from tests.support.term import TERM
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 

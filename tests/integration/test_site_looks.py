@@ -9,8 +9,9 @@ from selenium.webdriver.common.keys import Keys
 from tests.contract.test_pages_student import look
 from tests.support.pages import let_in, live_through
 from tests.support.screen import Screen
-from tests.support.site import NUMBERS, SECTIONS, TERM
+from tests.support.site import NUMBERS, SECTIONS
 from tests.support.student import Door
+from tests.support.term import TERM
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 

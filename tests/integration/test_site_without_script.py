@@ -10,8 +10,9 @@ from selenium.webdriver.common.keys import Keys
 
 from tests.support.pages import HERE, let_in, live_through
 from tests.support.screen import Screen
-from tests.support.site import NUMBERS, TERM
+from tests.support.site import NUMBERS
 from tests.support.student import Door
+from tests.support.term import TERM
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 

@@ -15,7 +15,8 @@ from shared.sections.section import Section
 from shared.source.answers import Found
 from shared.source.breaker import Permit
 from tests.support.redis import command_counts
-from tests.support.stage import EVEN, ODD, TERM, Stage
+from tests.support.stage import EVEN, ODD, Stage
+from tests.support.term import TERM
 from workshop.campus.asu import BASE
 
 ASU = {"SOURCE_CONTACT": "ops@example.edu", "LOOKS_PER_MINUTE": "600"}

@@ -13,8 +13,9 @@ from werkzeug.serving import make_server
 
 from shared.clock import now
 from tests.support.screen import Screen, opened
-from tests.support.site import NUMBERS, TERM
+from tests.support.site import NUMBERS
 from tests.support.student import Browser, Door
+from tests.support.term import TERM
 
 HERE = f"/classes/{TERM}/{NUMBERS[0]}"
 

@@ -9,7 +9,6 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import jwt
 import psycopg
@@ -17,14 +16,13 @@ import pytest
 from werkzeug.test import Client, TestResponse
 
 from shared import wiring
-from shared.clock import now
 from shared.database import connect_postgres
 from shared.sections.section import Section
 from shared.settings import load
-from shared.students.terms import likely_term
 from shared.web.host import build
 from shared.wiring import Wiring
 from tests.support.mail import KEY, Inbox
+from tests.support.term import TERM
 from tests.support.world import World
 from workshop.campus.campus import Campus
 from workshop.campus.clock import VirtualClock
@@ -41,8 +39,6 @@ SITE = "https://site.example.edu"
 PROJECT = "http://abcdefgh.supabase.test"
 JWT_SECRET = "a-jwt-secret-of-at-least-32-characters"
 WEBHOOK_SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
-TERM = likely_term(now(), ZoneInfo("America/Phoenix"))
-"""One that is not over, whenever the tests run: pages offer no other."""
 NUMBERS = [str(number) for number in range(12431, 12451)]
 SECTIONS = [Section(TERM, number) for number in NUMBERS]
 

@@ -20,6 +20,7 @@ from shared.settings import load
 from shared.wiring import Wiring
 from tests.support.mail import KEY, Inbox
 from tests.support.ops import Hand
+from tests.support.term import TERM
 from tests.support.world import World
 from workshop.campus.campus import Campus
 from workshop.campus.clock import VirtualClock
@@ -28,7 +29,6 @@ from workshop.campus.server import CampusApp
 from workshop.parts.redis import EmbeddedRedis
 from workshop.parts.web import Server
 
-TERM = "2267"
 EVEN, ODD = Section(TERM, "12340"), Section(TERM, "12341")
 TOKEN, SECRET = "scraper-token", "the-secret-of-operators"
 COURSE = Course("CSE", "110", "Principles of Programming", "Coor Hall 170", "M W 9:00 AM - 10:15 AM")

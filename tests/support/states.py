@@ -11,8 +11,9 @@ from collections.abc import Iterator
 from shared.clock import now
 from tests.support.pages import HERE, let_in, live_through
 from tests.support.screen import Screen
-from tests.support.site import NUMBERS, SECRET, TERM
+from tests.support.site import NUMBERS, SECRET
 from tests.support.student import Browser, Door
+from tests.support.term import TERM
 
 ALONG = ("/", "/login", "/login?with=password", "/forgot-password", "/legal", "/legal/privacy", "/legal/terms")
 

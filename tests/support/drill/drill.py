@@ -19,8 +19,9 @@ import psycopg
 import requests
 
 from tests.support.drill.book import Book, Counts, Sender, read_email
-from tests.support.drill.parts import OLD_KEY, TERM, DrillError, Parts
+from tests.support.drill.parts import OLD_KEY, DrillError, Parts
 from tests.support.drill.students import Students
+from tests.support.term import TERM
 from workshop.compare.origin.rules import NAMED, SEAT
 
 _PATIENCE, _ASK_AGAIN = 60.0, 0.5  # seconds
@@ -39,7 +40,7 @@ class Drill:
     """A rehearsal. Use it as a context manager; the steps are its methods."""
 
     def __init__(self, origin: Path, before: Callable[[Drill], None]) -> None:
-        """`origin` is SQL that makes the origin's project, with students and their watches in term 2267.
+        """`origin` is SQL that makes the origin's project, with students and their watches.
 
         `before` plays the time in which the old side is alone and our migrations have not run.
         """

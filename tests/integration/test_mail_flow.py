@@ -122,6 +122,21 @@ def test_who_may_not_be_told_is_dropped(post_office: PostOffice, harm: str) -> N
     ]
 
 
+@pytest.mark.parametrize(("switch", "unwanted"), [("seats", "seat_available"), ("instructors", "instructor_assigned")])
+def test_mail_of_a_kind_that_is_switched_off_is_dropped_and_that_of_the_other_sent(
+    post_office: PostOffice, switch: str, unwanted: str
+) -> None:
+    kinds = ("seat_available", "instructor_assigned")
+    for kind in kinds:
+        post_office.owe(1, kind=kind)
+    post_office.sql(
+        f"insert into pickmyclass.preferences (user_id, {switch}) select user_id, false from pickmyclass.outbox"
+    )
+    post_office.send()
+    ends = {row["notification_type"]: row["status"] for row in post_office.sql("select * from pickmyclass.outbox")}
+    assert ends == {kind: "dropped" if kind == unwanted else "sent" for kind in kinds}
+
+
 def test_who_unsubscribes_between_gather_and_freeze_is_not_told(post_office: PostOffice) -> None:
     post_office.owe(2)
     post_office.writer.hook = lambda mail: post_office.sql(

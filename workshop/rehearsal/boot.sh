@@ -30,7 +30,7 @@ if [[ $cgroups == v1 ]]; then
     mkdir sys/fs/cgroup/unified sys/fs/cgroup/systemd
     mount -t cgroup2 cgroup2 sys/fs/cgroup/unified
     mount -t cgroup -o none,name=systemd cgroup sys/fs/cgroup/systemd
-    for controller in cpu cpuacct pids blkio devices freezer memory; do
+    for controller in cpuset cpu cpuacct pids blkio devices freezer memory; do
         mkdir "sys/fs/cgroup/$controller"
         mount -t cgroup -o "$controller" cgroup "sys/fs/cgroup/$controller"
     done

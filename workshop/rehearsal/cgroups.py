@@ -6,7 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 
 _ROOT = Path("/sys/fs/cgroup")
-_CONTROLLERS = ("cpu", "cpuacct", "pids", "blkio", "devices", "freezer", "memory", "systemd", "unified")
+_CONTROLLERS = ("cpuset", "cpu", "cpuacct", "pids", "blkio", "devices", "freezer", "memory", "systemd", "unified")
 
 
 class Cgroups:
@@ -34,6 +34,9 @@ class Cgroups:
                 with suppress(OSError):
                     (folder / "memory.use_hierarchy").write_text("1")
                 (folder / "memory.limit_in_bytes").write_text(str(memory_bytes))
+            if controller == "cpuset":  # a new one has neither, and nobody can enter it
+                for knob in ("cpuset.cpus", "cpuset.mems"):
+                    (folder / knob).write_text((folder.parent / knob).read_text())
             lines.append(f"echo $$ >{folder}/cgroup.procs;")
         return " ".join(lines)
 

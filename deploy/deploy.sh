@@ -31,7 +31,7 @@ INSIDE=no
 DUMP=yes
 MIGRATE=yes
 FORCE=no
-SETTLE_SECONDS=60 # a new consumer has beaten, and been seen
+SETTLE_SECONDS=45 # a new consumer has beaten, and been seen
 HOLD_SECONDS=70
 previous=
 release=
@@ -48,7 +48,7 @@ usage: deploy.sh [--ref REF] [--rollback] [--force] [--no-dump] [--no-migrate] [
   --force         deploy again what is already in service
   --no-dump       migrate without a dump of the database
   --no-migrate    leave the database alone
-  --settle N      in how many seconds the new release must be no worse than the old one (60)
+  --settle N      in how many seconds the new release must be no worse than the old one (45)
   --hold N        for how many seconds it must then stay so, to be proven (70)
   --dry-run       say what would be done, and do nothing
   --recover       only take back what an earlier deployment left in the middle

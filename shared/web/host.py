@@ -40,6 +40,9 @@ THREADS = 8
 GRACEFUL_SECONDS = 28
 MAX_HEADER_BYTES = 64 * 1024
 """Of one header: the site's cookie alone may come in sixteen chunks of three kilobytes."""
+KEEP_ALIVE_SECONDS = 75
+"""How long an idle connection is kept: longer than Caddy and HAProxy keep it, so that a POST never meets a port that
+has just been closed, which neither of them could send again. An idle connection holds no thread."""
 LOOK_SECONDS = 10.0
 
 
@@ -165,6 +168,7 @@ def _configuration(settings: Settings, watchdog: Watchdog) -> Config:
         "threads": THREADS,
         "worker_class": "gthread",
         "graceful_timeout": GRACEFUL_SECONDS,
+        "keepalive": KEEP_ALIVE_SECONDS,
         "accesslog": None,
         "errorlog": "-",
         "loglevel": "warning",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import re
 import shutil
 import socket
 import subprocess
@@ -15,7 +16,8 @@ from pathlib import Path
 import pytest
 
 from deploy.balancer import BALANCER, configuration
-from shared.settings import Settings
+from shared.settings import ROOT, Settings
+from shared.web.host import KEEP_ALIVE_SECONDS
 from tests.support.caddy import needs_caddy, running_caddy
 from tests.support.redis import wait_until
 from workshop.parts.processes import Child, free_port, start_child, stop_child
@@ -173,3 +175,12 @@ def test_the_world_reaches_all_servers_but_the_health_page_is_this_ones_and_the_
         assert {caddy.get("/api/live").body for _ in range(10)} == {first, second}
         assert {caddy.get("/api/monitoring/health").body for _ in range(10)} == {first}
         assert caddy.request("POST", CHECK, body=b"{}").status == 404
+
+
+def test_whoever_calls_lets_an_idle_connection_go_before_whoever_is_called() -> None:
+    """A POST over a connection that was just closed would be lost: nobody may send it again by himself."""
+    callers = re.findall(r"^\s*keepalive (\d+)s$", (ROOT / "Caddyfile").read_text(), re.MULTILINE)
+    balancer = re.findall(
+        r"^\s*timeout http-keep-alive (\d+)s$", (ROOT / "deploy/haproxy.cfg").read_text(), re.MULTILINE
+    )
+    assert max(map(int, callers)) * 2 < min(KEEP_ALIVE_SECONDS, *map(int, balancer))

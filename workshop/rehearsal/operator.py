@@ -66,10 +66,6 @@ class Server:
         assert self.box.status(f"test -e {current}/.proven")[0] == 0, f"{current} is not proven"
         return current.rsplit("-", 1)[1]
 
-    def built_at(self) -> float:
-        """When the newest release was built, in epoch seconds: a build takes what the machine and the network take."""
-        return max(map(float, self.box.run("stat -c %Y /opt/pickmyclass/releases/*/").split()))
-
     def serves(self) -> bool:
         """Whether all services are active and health says ready."""
         try:

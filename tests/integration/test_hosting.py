@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.client
 import json
 import select
 import signal
@@ -162,10 +164,11 @@ def test_what_is_no_request_is_refused_as_json_without_repeating_it(host: tuple[
 
 
 def test_an_idle_connection_is_kept_for_whoever_is_in_front(host: tuple[str, Child]) -> None:
-    with socket.create_connection(("127.0.0.1", int(host[0].rpartition(":")[2])), timeout=20) as line:
-        line.sendall(b"GET /api/monitoring/health?probe=live HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        assert line.recv(65536).startswith(b"HTTP/1.1 200")
-        assert not select.select([line], [], [], 3)[0], "closed within three seconds"
+    line = http.client.HTTPConnection(host[0].removeprefix("http://"), timeout=20)
+    with contextlib.closing(line):
+        line.request("GET", "/api/monitoring/health?probe=live")
+        assert b"live" in line.getresponse().read()
+        assert not select.select([line.sock], [], [], 3)[0], "closed within three seconds"
 
 
 def test_a_cookie_of_many_chunks_arrives(host: tuple[str, Child]) -> None:

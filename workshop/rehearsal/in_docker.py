@@ -9,7 +9,6 @@ from workshop.rehearsal.operator import REPO, Traffic
 from workshop.rehearsal.stage import Stage
 from workshop.rehearsal.town import wait_until
 
-_LOOK_UP_MS = 400
 _GRACE_SECONDS = 35
 """compose.yaml's stop_grace_period."""
 _MB = 1_000_000
@@ -86,12 +85,7 @@ def stops_in_order(stage: Stage) -> None:
     """In the middle of a tick: what runs ends, Redis goes last, nothing is lost."""
     server = _of(stage)
     with stage.act("docker compose stop in the middle of a tick, and start") as said:
-        stage.one_tick()
-        stage.town.delay(_LOOK_UP_MS)
-        stage.town.open_seats(4)
-        began = time.time()
-        server.tick()
-        time.sleep(3)
+        began = stage.quarter_of_a_tick(4)
         stopping = time.monotonic()
         server.compose("stop")
         seconds = time.monotonic() - stopping
@@ -113,12 +107,7 @@ def is_killed(stage: Stage) -> None:
     """`kill -9` of each program: the engine starts it again, Redis has kept its jobs."""
     server = _of(stage)
     with stage.act("kill -9 of functions, consumer and Redis in the middle of a tick") as said:
-        stage.one_tick()
-        stage.town.delay(_LOOK_UP_MS)
-        stage.town.open_seats(3)
-        began = time.time()
-        server.tick()
-        time.sleep(3)
+        began = stage.quarter_of_a_tick(3)
         services = ("consumer", "functions", "redis")
         before = {service: server.state(service)["RestartCount"] for service in services}
         for service in services:

@@ -28,6 +28,9 @@ from workshop.rehearsal.town import Town, wait_until
 DOMAIN = "classes.local"  # Caddy signs for it by itself
 _DISK = "3G"
 
+LOOK_UP_MS = 400
+"""How long the campus takes to answer where something is to happen in the middle of a tick."""
+
 
 class BrokenOffError(Exception):
     """What everything later stands on did not work."""
@@ -88,6 +91,17 @@ class Stage:
         began = time.time()
         self.server.tick()
         return wait_until(lambda: self.town.unchecked(began) == 0, "every section is checked", 120)
+
+    def quarter_of_a_tick(self, seats: int) -> float:
+        """Open `seats` and begin a tick of slow look-ups; when it began, once a quarter of all sections is checked."""
+        self.one_tick()
+        self.town.delay(LOOK_UP_MS)
+        self.town.open_seats(seats)
+        began = time.time()
+        self.server.tick()
+        all_of_them = len(self.town.sections)
+        wait_until(lambda: self.town.unchecked(began) <= 0.75 * all_of_them, "a quarter is checked", 60)
+        return began
 
     def _restore_order(self) -> None:
         """After an act that broke off: power, cables, and a campus that answers at once."""

@@ -8,12 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 from workshop.rehearsal import network, one_server
 from workshop.rehearsal.operator import REPO, SETTINGS, Server
-from workshop.rehearsal.stage import Stage
+from workshop.rehearsal.stage import LOOK_UP_MS, Stage
 from workshop.rehearsal.town import ADDRESS, wait_until
 
 RECOVERY_SECONDS = 60.0
 """How long a lost server may keep its jobs from the others."""
-_LOOK_UP_MS = 400
 _REQUESTS = 1000
 _READY = "/api/monitoring/health?probe=ready"
 _POST = (
@@ -44,7 +43,7 @@ def shares_the_work(stage: Stage) -> None:
     """A tick's sections go to both."""
     with stage.act("a tick on two servers") as said:
         before = _completed(stage)
-        stage.town.delay(_LOOK_UP_MS)
+        stage.town.delay(LOOK_UP_MS)
         seconds = stage.one_tick()
         stage.town.delay(0)
         enough = sum(before.values()) + len(stage.town.sections)
@@ -58,12 +57,7 @@ def _cut(stage: Stage, what: str, cut: Callable[[str], None]) -> None:
     """In the middle of a tick the second server loses something; everything is checked and told all the same."""
     second = stage.servers[1]
     with stage.act(f"cut: {what}") as said:
-        stage.one_tick()
-        stage.town.delay(_LOOK_UP_MS)
-        stage.town.open_seats(4)
-        began = time.time()
-        stage.server.tick()
-        time.sleep(3)
+        began = stage.quarter_of_a_tick(4)
         cut(second.box.name)
         gone = time.monotonic()
         wait_until(lambda: stage.town.unchecked(began) == 0, "every section is checked", 300)
@@ -95,7 +89,7 @@ def has_a_bad_line(stage: Stage) -> None:
     second = stage.servers[1]
     with stage.act("a bad line to one server") as said:
         stage.one_tick()
-        stage.town.delay(_LOOK_UP_MS)
+        stage.town.delay(LOOK_UP_MS)
         stage.town.open_seats(4)
         said.append(network.disturb(second.box.name))
         began = time.time()
@@ -112,12 +106,7 @@ def comes_back(stage: Stage) -> None:
     """A server without power over a tick, and back later."""
     second = stage.servers[1]
     with stage.act("the second server loses power in the middle of a tick, and comes back") as said:
-        stage.one_tick()
-        stage.town.delay(_LOOK_UP_MS)
-        stage.town.open_seats(3)
-        began = time.time()
-        stage.server.tick()
-        time.sleep(3)
+        began = stage.quarter_of_a_tick(3)
         second.box.power_off()
         seconds = wait_until(lambda: stage.town.unchecked(began) == 0, "every section is checked", 300)
         wait_until(lambda: not stage.town.owed(), "mail", 120)

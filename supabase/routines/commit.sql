@@ -5,24 +5,25 @@ set check_function_bodies = off;  -- they name functions of other files
 -- The baseline of a section as `checks_seen` tells it, locked until the end of the transaction; an empty one is made at
 -- first sight. Two commits of one section take turns here, so that the second compares with what the first wrote; and
 -- a look at its listing, which speaks for it without writing its row, takes turns with both: the listing is locked
--- before the section, by everybody.
+-- before the section, by everybody, also where the listing does not speak for it yet: while we wait for the section it
+-- may begin to, and locked only then two would wait for each other.
 create or replace function pickmyclass.lock_section(p_term text, p_class_nbr text) returns pickmyclass.section_checks
 language plpgsql as $$
 declare
-    v_listing text;
+    v_subject text;
     v_known pickmyclass.section_checks;
 begin
     loop
-        select c.listing into v_listing from pickmyclass.section_checks c
+        select coalesce(c.listing, c.subject) into v_subject from pickmyclass.section_checks c
         where c.term = p_term and c.class_nbr = p_class_nbr;
         if not found then
             insert into pickmyclass.section_checks (term, class_nbr) values (p_term, p_class_nbr) on conflict do nothing;
-        elsif v_listing is not null then
-            perform from pickmyclass.listings l where l.term = p_term and l.subject = v_listing for share;
+            continue;
         end if;
+        perform from pickmyclass.listings l where l.term = p_term and l.subject = v_subject for share;
         perform from pickmyclass.section_checks c where c.term = p_term and c.class_nbr = p_class_nbr for update;
         select * into v_known from pickmyclass.checks_seen() c where c.term = p_term and c.class_nbr = p_class_nbr;
-        exit when v_known.term is not null and v_known.listing is not distinct from v_listing;
+        exit when v_known.term is not null and coalesce(v_known.listing, v_known.subject) is not distinct from v_subject;
     end loop;
     return v_known;
 end $$;

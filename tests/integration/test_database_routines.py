@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import tarfile
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,8 +30,7 @@ def copied(tmp_path: Path) -> Path:
 @pytest.fixture
 def early_url(postgres_server: EmbeddedPostgres, tmp_path: Path) -> Iterator[str]:
     """A database that the first migrations made, with their checksums in its books, before there were routines."""
-    with tarfile.open(FIRST_MIGRATIONS) as archive:
-        archive.extractall(tmp_path / "first", filter="data")
+    shutil.unpack_archive(FIRST_MIGRATIONS, tmp_path / "first")
     url = postgres_server.create_database("early")
     with psycopg.connect(url, autocommit=True) as session:
         session.execute(

@@ -22,6 +22,7 @@ from shared.sections.changes import EventKind
 from shared.sections.section import Section
 from shared.source.answers import Broken, Found, Gone, Listing, ListingAnswer, Reading, Row, Throttled, Unreadable
 from shared.source.breaker import Permit
+from tests.support.redis import wait_until
 from tests.support.world import NOON, World, facts, minutes, see
 from workshop.parts.postgres import EmbeddedPostgres
 
@@ -379,6 +380,38 @@ def test_looks_and_single_checks_at_once_leave_one_story(
         kinds = [kind for (kind,) in world.rows(
             "select kind from pickmyclass.section_events where class_nbr = %s order by id", number)]  # fmt: skip
         assert kinds == [("seat_available", "seats_filled")[n % 2] for n in range(len(kinds))]
+
+
+def test_a_check_that_waited_for_its_section_waits_for_nobody_who_waits_for_it(
+    looker: Looker, catalog: Catalog, postgres_url: str, world: World
+) -> None:
+    watch_all(world, NUMBERS[:1])
+    catalog.show({NUMBERS[0]: 0})
+    look(looker, NOON)
+    world.postgres.execute("update pickmyclass.section_checks set listing = null")
+    lock = "select from pickmyclass.listings where subject = 'CSE' for update"
+    speak = "update pickmyclass.section_checks set listing = 'CSE'"
+    waiting = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
+
+    def single() -> None:
+        with closing(connect_postgres(postgres_url)) as own:
+            see(own, facts(1), NOON + minutes(1), section=Section("2267", NUMBERS[0]))
+
+    def another_look() -> None:
+        with psycopg.connect(postgres_url) as own:
+            own.execute(lock)
+            own.execute(speak)
+
+    with psycopg.connect(postgres_url) as first, ThreadPoolExecutor(2) as pool:
+        first.execute(lock)
+        first.execute(speak)
+        done = [pool.submit(single)]
+        wait_until(lambda: world.one(waiting) == 1)
+        done.append(pool.submit(another_look))
+        wait_until(lambda: world.one(waiting) == 2)
+        first.commit()
+        for future in done:
+            future.result(30)
 
 
 # Every way to look gives the same events ------------------------------------------------------------------------

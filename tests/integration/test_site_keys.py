@@ -37,7 +37,7 @@ def test_from_the_landing_page_to_several_watched_sections(door: Door, screen: S
         screen.push("class_nbr", Keys.SPACE)
     screen.push("Watch these")
     screen.read("Added.")
-    assert len(screen.driver.find_elements("css selector", ".card.full")) == 3
+    screen.count(".card.full", 3)
 
 
 def test_the_history_the_export_and_the_way_out_of_all_mail(door: Door, screen: Screen, tmp_path: Path) -> None:

@@ -118,7 +118,7 @@ def test_a_student_finds_watches_sees_hears_leaves_and_comes_back(
     screen.press("Watch these")
     screen.read("Added.")
     to_watched = time.monotonic() - began
-    assert len(screen.driver.find_elements("css selector", ".card.full")) == 3
+    screen.count(".card.full", 3)
     term = screen.see(".card").get_attribute("data-section").split(":")[0]
 
     screen.see("#live.on")
@@ -176,7 +176,7 @@ def test_a_student_finds_watches_sees_hears_leaves_and_comes_back(
     sign_in(stack, screen)
     screen.press("Open it again")
     screen.read("My classes")
-    assert len(screen.driver.find_elements("css selector", ".card")) == 3
+    screen.count(".card", 3)
 
     with psycopg.connect(stack.postgres.url(), autocommit=True) as database:
         database.execute("update user_profiles set is_admin = true where user_id in (select id from auth.users)")

@@ -30,7 +30,7 @@ def test_a_student_does_everything_without_any_script(door: Door, bare_screen: S
         screen.see(f"input[value='{number}']").send_keys(Keys.SPACE)
     screen.press("Watch these")
     screen.read("Added.")
-    assert len(screen.driver.find_elements("css selector", ".card")) == 5
+    screen.count(".card", 5)
     screen.open(HERE)
     screen.read("Filled again")
     assert screen.see("svg.chart").is_displayed()

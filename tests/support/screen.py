@@ -56,6 +56,13 @@ class Screen:
             f"no {selector} on {self.path}",
         )
 
+    def count(self, selector: str, wanted: int) -> None:
+        """Wait until the selector finds so many."""
+        WebDriverWait(self.driver, SECONDS).until(
+            lambda driver: len(driver.find_elements(By.CSS_SELECTOR, selector)) == wanted,
+            f"not {wanted} {selector} on {self.path}",
+        )
+
     def read(self, words: str) -> None:
         """Wait until the page holds these words."""
         WebDriverWait(self.driver, SECONDS).until(
